@@ -1,0 +1,1 @@
+"""Optimal-transport calibration of jet taggers."""

@@ -1,0 +1,167 @@
+"""The one training loop: steps, evaluation, best state, early stopping, exact resume."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from otcal.runtime import checkpoint
+from otcal.runtime.progress import progress
+
+
+class Trainee(Protocol):
+    """What the loop trains.
+
+    Batches must depend on the step number only (and on the seed), so that a restarted fit sees the
+    same ones.
+    """
+
+    def step(self, number: int) -> Mapping[str, float]:
+        """Do optimisation step `number` (from 0) and return its metrics."""
+
+    def evaluate(self) -> Mapping[str, float]:
+        """Return held-out metrics of the present state."""
+
+    def state(self) -> checkpoint.Tree:
+        """Return everything that `restore` needs: model, optimiser, schedule."""
+
+    def restore(self, state: checkpoint.Tree) -> None:
+        """Put back what `state` returned."""
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Return what is kept of the best evaluation."""
+
+
+@dataclass
+class Result:
+    """What a fit leaves behind."""
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    """One row per evaluation: step, mean training metrics since the last one, held-out metrics."""
+    best_step: int = 0
+    best_value: float = math.inf
+    best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+def fit(
+    trainee: Trainee,
+    *,
+    steps: int,
+    evaluate_every: int,
+    monitor: str,
+    label: str,
+    patience: int | None = None,
+    checkpoint_path: Path | None = None,
+    checkpoint_every_s: float = 60.0,
+    identity: Mapping[str, Any] | None = None,
+) -> Result:
+    """Train, keep the best state by a held-out metric, and continue where a stopped fit was.
+
+    On the CPU with one thread, a fit that was interrupted and continued ends with the same bits as
+    one that was not: the checkpoint holds the trainee, the random state and the history.
+
+    Parameters
+    ----------
+    trainee
+        Model, data and optimiser.
+    steps
+        Number of optimisation steps.
+    evaluate_every
+        Evaluate after this many steps, and after the last one.
+    monitor
+        Held-out metric to minimise.
+    label
+        Name for the progress line.
+    patience
+        Stop after this many evaluations without a better `monitor`; None never stops early.
+    checkpoint_path
+        Where to keep the state; removed when the fit is done. None keeps none.
+    checkpoint_every_s
+        At least this many seconds between two checkpoints.
+    identity
+        JSON-ready settings; a checkpoint with other ones is not continued but started again.
+
+    Raises
+    ------
+    FloatingPointError
+        When `monitor` is not finite: the fit diverged.
+    """
+    result = Result()
+    sums: dict[str, float] = {}
+    first = count = 0
+    known = dict(identity or {})
+    if checkpoint_path is not None and checkpoint_path.exists():
+        saved = checkpoint.load(checkpoint_path)
+        if saved["identity"] == known:
+            first, count, sums = saved["step"], saved["count"], saved["sums"]
+            result = Result(**saved["result"])
+            trainee.restore(saved["trainee"])
+            _set_random_state(saved["random"])
+
+    def save(step: int) -> None:
+        if checkpoint_path is not None:
+            tree = {
+                "identity": known,
+                "step": step,
+                "count": count,
+                "sums": sums,
+                "result": vars(result),
+                "trainee": trainee.state(),
+                "random": _random_state(),
+            }
+            checkpoint.save(checkpoint_path, tree)
+
+    saved_at = time.monotonic()
+    with progress(steps, label, "steps", done=first) as bar:
+        for number in range(first, steps):
+            for name, value in trainee.step(number).items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+            count += 1
+            bar.advance()
+            if (number + 1) % evaluate_every == 0 or number + 1 == steps:
+                held_out = {name: float(value) for name, value in trainee.evaluate().items()}
+                if not math.isfinite(held_out[monitor]):
+                    raise FloatingPointError(f"{label}: {monitor} is {held_out[monitor]}")
+                means = {name: total / count for name, total in sums.items()}
+                result.history.append({"step": float(number + 1), **means, **held_out})
+                sums, count = {}, 0
+                bar.advance(0, note=f"{monitor} {held_out[monitor]:.5g}")
+                if held_out[monitor] < result.best_value:
+                    result.best_value, result.best_step = held_out[monitor], number + 1
+                    result.best_weights = {
+                        name: tensor.detach().cpu().clone()
+                        for name, tensor in trainee.weights().items()
+                    }
+                if patience is not None and _stale(result, monitor) >= patience:
+                    break
+            if time.monotonic() - saved_at >= checkpoint_every_s:
+                save(number + 1)
+                saved_at = time.monotonic()
+    if checkpoint_path is not None:
+        checkpoint_path.unlink(missing_ok=True)
+    return result
+
+
+def _stale(result: Result, monitor: str) -> int:
+    """Count the evaluations since the best one."""
+    values = [row[monitor] for row in result.history]
+    return len(values) - 1 - values.index(min(values))
+
+
+def _random_state() -> dict[str, Any]:
+    state: dict[str, Any] = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])

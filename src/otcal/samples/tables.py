@@ -1,0 +1,166 @@
+"""Parquet files with a checked schema, written whole, read in row groups."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from otcal.runtime.errors import InputError
+from otcal.runtime.files import atomic_path
+
+ROW_GROUP = 16_384
+"""Rows per group: what a reader holds in memory at once."""
+
+_PROVENANCE = b"otcal.provenance"
+
+
+@contextmanager
+def table_writer(
+    path: str | Path, schema: pa.Schema, provenance: dict[str, Any]
+) -> Iterator[pq.ParquetWriter]:
+    """Yield a Parquet writer; the file appears under `path` when the block succeeds.
+
+    `provenance` (see `otcal.runtime.provenance`) is kept in the file's metadata.
+    """
+    schema = schema.with_metadata({_PROVENANCE: json.dumps(provenance, sort_keys=True).encode()})
+    with (
+        atomic_path(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+    ):
+        yield writer
+
+
+def write_table(
+    path: str | Path, table: pa.Table, schema: pa.Schema, provenance: dict[str, Any]
+) -> None:
+    """Write a table that is in memory; its columns are cast to `schema`."""
+    with table_writer(path, schema, provenance) as writer:
+        writer.write_table(table.select(schema.names).cast(schema), row_group_size=ROW_GROUP)
+
+
+def read_provenance(path: str | Path) -> dict[str, Any]:
+    """Return the provenance that a table carries; empty for somebody else's file."""
+    metadata = _open(path).schema_arrow.metadata or {}
+    content: dict[str, Any] = json.loads(metadata.get(_PROVENANCE, b"{}"))
+    return content
+
+
+def row_count(path: str | Path) -> int:
+    """Return the number of rows without reading them."""
+    return int(_open(path).metadata.num_rows)
+
+
+def iterate_tables(
+    paths: Iterable[str | Path],
+    schema: pa.Schema,
+    columns: Sequence[str],
+    batch_size: int = ROW_GROUP,
+) -> Iterator[pa.Table]:
+    """Yield checked pieces of at most `batch_size` rows from several files.
+
+    Raises
+    ------
+    InputError
+        For a file that is missing, damaged, without a column, with a column of another type, or
+        with NaN or infinite values; names file, column and remedy.
+    """
+    for path in paths:
+        file = _open(path)
+        _check_schema(path, file.schema_arrow, schema, columns)
+        try:
+            for batch in file.iter_batches(batch_size, columns=list(columns)):
+                table = pa.Table.from_batches([batch]).cast(
+                    pa.schema([schema.field(name) for name in batch.schema.names])
+                )
+                _check_finite(path, table)
+                yield table.select(list(columns))
+        except (pa.ArrowInvalid, OSError) as error:
+            raise InputError(
+                path, "data", f"cannot be read ({error})", "The file is damaged: make it again"
+            ) from None
+
+
+def read_tables(paths: Iterable[str | Path], schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
+    """Read columns of several files into one table; errors as in `iterate_tables`."""
+    pieces = list(iterate_tables(paths, schema, columns))
+    if not pieces:
+        return pa.schema([schema.field(name) for name in columns]).empty_table()
+    return pa.concat_tables(pieces)
+
+
+def to_numpy(column: pa.ChunkedArray | pa.Array) -> NDArray[Any]:
+    """Return a column as an array: (N,), or (N, D) for a fixed-size list."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if pa.types.is_fixed_size_list(array.type):
+        values = array.flatten().to_numpy(zero_copy_only=False)
+        return np.asarray(values).reshape(len(array), array.type.list_size)
+    return np.asarray(array.to_numpy(zero_copy_only=False))
+
+
+def fixed_size_list(values: NDArray[np.float32]) -> pa.FixedSizeListArray:
+    """Return an array of shape (N, D) as a column of N lists."""
+    flat = pa.array(np.ascontiguousarray(values, dtype=np.float32).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+
+
+def _open(path: str | Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise InputError(path, "file", "does not exist", "Check the path") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(
+            path, "file", f"is not a readable Parquet file ({error})", "Make or fetch it again"
+        ) from None
+
+
+def _check_schema(
+    path: str | Path, found: pa.Schema, expected: pa.Schema, columns: Sequence[str]
+) -> None:
+    for name in columns:
+        if name not in found.names:
+            raise InputError(
+                path, name, "column is missing", f"The file has: {', '.join(found.names)}"
+            )
+        there, wanted = found.field(name).type, expected.field(name).type
+        if not _compatible(there, wanted):
+            raise InputError(path, name, f"has type {there}", f"Store it as {wanted}")
+
+
+def _compatible(there: pa.DataType, wanted: pa.DataType) -> bool:
+    """Numbers may differ in width, lists in whether their length is fixed."""
+    if pa.types.is_fixed_size_list(wanted):
+        return pa.types.is_fixed_size_list(there) and there.list_size == wanted.list_size
+    if pa.types.is_list(wanted):
+        return (pa.types.is_list(there) or pa.types.is_large_list(there)) and _compatible(
+            there.value_type, wanted.value_type
+        )
+    numeric = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+    return any(check(there) for check in numeric) and any(check(wanted) for check in numeric)
+
+
+def _check_finite(path: str | Path, table: pa.Table) -> None:
+    for name in table.column_names:
+        for chunk in table[name].chunks:
+            values = chunk
+            while pa.types.is_list(values.type) or pa.types.is_fixed_size_list(values.type):
+                values = values.flatten()
+            if values.null_count:
+                raise InputError(path, name, "has missing values", "Fill or drop these jets")
+            if pa.types.is_floating(values.type) and not pc.all(pc.is_finite(values)).as_py():
+                bad = int(np.argmin(np.isfinite(values.to_numpy(zero_copy_only=False))))
+                raise InputError(
+                    path,
+                    name,
+                    f"has a NaN or infinite value (element {bad} of a piece of {len(values)})",
+                    "Drop these jets or make the file again",
+                )

@@ -1,0 +1,81 @@
+"""Code fingerprints change with what can execute, and with nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from otcal.runtime import fingerprint as module
+
+FILES = {
+    "__init__.py": '"""The package."""\n',
+    "a.py": '"""Docs."""\nfrom otcal.sub.b import value\n\n\ndef use() -> int:\n    return value\n',
+    "sub/__init__.py": "",
+    "sub/b.py": "from otcal.sub import c\n\nvalue = c.one\n",
+    "sub/c.py": "one = 1\n",
+    "sub/data/table.csv": "x\n1\n",
+    "other.py": "two = 2\n",
+}
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        path = tmp_path / "otcal" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "otcal"
+
+
+def edited(package: Path, name: str, text: str) -> str:
+    """Fingerprint of `otcal.a` after an edit, as a new process would see it."""
+    (package / name).write_text(text)
+    for cached in (module._fingerprint, module._tree, module._imports, module._module_hash):
+        cached.cache_clear()
+    return module.fingerprint("otcal.a", package)
+
+
+def test_closure_follows_imports_and_parents(package: Path) -> None:
+    assert module.closure("otcal.a", package) == {
+        "otcal",
+        "otcal.a",
+        "otcal.sub",
+        "otcal.sub.b",
+        "otcal.sub.c",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("sub/c.py", "one = 3\n"),
+        ("sub/data/table.csv", "x\n2\n"),
+        ("sub/__init__.py", "import math\n"),
+        ("a.py", FILES["a.py"].replace("value\n\n", "value as v\n\n").replace("n value", "n v")),
+    ],
+)
+def test_what_can_execute_counts(package: Path, name: str, text: str) -> None:
+    before = module.fingerprint("otcal.a", package)
+    assert edited(package, name, text) != before
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("other.py", "two = 3\n"),
+        ("sub/c.py", '"""A docstring."""\n\n# a comment\none = 1  # another\n'),
+        ("a.py", FILES["a.py"].replace("    return", '    """Says."""\n\n    return')),
+        ("sub/b.py", "from otcal.sub import c\nvalue = (c.one)\n"),
+    ],
+)
+def test_what_cannot_execute_does_not(package: Path, name: str, text: str) -> None:
+    before = module.fingerprint("otcal.a", package)
+    assert edited(package, name, text) == before
+
+
+def test_unknown_module_and_relative_import_are_errors(package: Path) -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"otcal\.missing"):
+        module.fingerprint("otcal.missing", package)
+    with pytest.raises(ImportError, match="relative"):
+        edited(package, "sub/b.py", "from .c import one\n\nvalue = one\n")

@@ -35,24 +35,29 @@ def describe(error: ValidationError, model: type[BaseModel]) -> tuple[str, str, 
 
 def _model_at(model: type[BaseModel], location: list[Any]) -> type[BaseModel] | None:
     """Follow field names, list indices and mapping keys down to the block that holds a key."""
-    current: Any = model
+    candidates: list[Any] = [model]
     for part in location:
-        fields = getattr(current, "model_fields", None)
-        if fields is not None:
-            if part not in fields:
-                continue  # pydantic also names the tag of a union member
-            current = fields[part].annotation
-        else:
-            current = (get_args(current) or (None,))[-1]
-        current = _unwrap(current)
-    return current if hasattr(current, "model_fields") else None
+        candidates = [inner for one in candidates for inner in _inside(one, part)]
+    return next((one for one in candidates if hasattr(one, "model_fields")), None)
 
 
-def _unwrap(annotation: Any) -> Any:
-    """Drop `None` and `Annotated` around a type."""
+def _inside(annotation: Any, part: Any) -> list[Any]:
+    """Return the types that `part` of a location can lead to."""
+    fields = getattr(annotation, "model_fields", None)
+    if fields is None:
+        inner = [member for member in get_args(annotation) if member is not Ellipsis]
+        return _members(inner[-1]) if inner else []
+    if part in fields:
+        return _members(fields[part].annotation)
+    # Of a union, pydantic also names the member, by its tag or by its class.
+    tags = [tag for field in fields.values() for tag in get_args(field.annotation)]
+    return [annotation] if part in (*tags, annotation.__name__) else []
+
+
+def _members(annotation: Any) -> list[Any]:
+    """Return the types behind `Annotated`, unions and `None`."""
     if hasattr(annotation, "__metadata__"):
-        return _unwrap(get_args(annotation)[0])
+        return _members(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
-        members = [member for member in get_args(annotation) if member is not type(None)]
-        return _unwrap(members[0]) if members else annotation
-    return annotation
+        return [inner for member in get_args(annotation) for inner in _members(member)]
+    return [] if annotation is type(None) else [annotation]

@@ -60,6 +60,8 @@ def load(path: str | Path) -> Tree:
 def _flatten(node: Tree, name: str, tensors: dict[str, torch.Tensor]) -> Any:
     if isinstance(node, torch.Tensor):
         key = name or "."
+        while key in tensors:  # the keys 1 and "1", or one with a slash in it
+            key += "'"
         # A copy: safetensors refuses tensors that share memory.
         tensors[key] = node.detach().cpu().contiguous().clone()
         return {"tensor": key}

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 
 from otcal.runtime import checkpoint
+from otcal.runtime.errors import InputError
 from otcal.runtime.progress import progress
 
 
@@ -91,6 +92,8 @@ def fit(
     ------
     FloatingPointError
         When `monitor` is not finite: the fit diverged.
+    InputError
+        When the checkpoint is damaged or of another kind.
     """
     result = Result()
     sums: dict[str, float] = {}
@@ -98,6 +101,13 @@ def fit(
     known = dict(identity or {})
     if checkpoint_path is not None and checkpoint_path.exists():
         saved = checkpoint.load(checkpoint_path)
+        if not isinstance(saved, dict) or "identity" not in saved:
+            raise InputError(
+                checkpoint_path,
+                "file",
+                "is not the checkpoint of a fit",
+                "Delete it to start this fit again",
+            )
         if saved["identity"] == known:
             first, count, sums = saved["step"], saved["count"], saved["sums"]
             result = Result(**saved["result"])

@@ -67,7 +67,11 @@ def read_latents(
     ------
     InputError
         As `otcal.samples.tables.iterate_tables`.
+    ValueError
+        When `split` is given without `fractions`.
     """
+    if split is not None and fractions is None:
+        raise ValueError(f"split '{split}' needs the fractions of all splits")
     wanted = list(dict.fromkeys([*columns, "jet_id", "label"]))
     pieces: dict[str, list[NDArray[Any]]] = {name: [] for name in columns}
     for table in iterate_latents(path, wanted):
@@ -84,5 +88,4 @@ def read_latents(
 def _concatenate(name: str, arrays: list[NDArray[Any]]) -> NDArray[Any]:
     if arrays:
         return np.concatenate(arrays)
-    shape = (0, LAYERS[name]) if name in LAYERS else (0,)
-    return np.empty(shape, dtype=np.float32)
+    return tables.to_numpy(LATENT_SCHEMA.empty_table()[name])

@@ -34,7 +34,8 @@ def table_writer(
     schema = schema.with_metadata({_PROVENANCE: json.dumps(provenance, sort_keys=True).encode()})
     with (
         atomic_path(path) as temporary,
-        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+        # Checksums, because flipped bits in numbers are numbers too.
+        pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer,
     ):
         yield writer
 
@@ -114,7 +115,7 @@ def fixed_size_list(values: NDArray[np.float32]) -> pa.FixedSizeListArray:
 
 def _open(path: str | Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, page_checksum_verification=True)
     except FileNotFoundError:
         raise InputError(path, "file", "does not exist", "Check the path") from None
     except (pa.ArrowInvalid, OSError) as error:
@@ -152,11 +153,15 @@ def _check_finite(path: str | Path, table: pa.Table) -> None:
     for name in table.column_names:
         for chunk in table[name].chunks:
             values = chunk
+            missing = values.null_count  # at each level: flattening drops lists that are null
             while pa.types.is_list(values.type) or pa.types.is_fixed_size_list(values.type):
                 values = values.flatten()
-            if values.null_count:
+                missing += values.null_count
+            if missing:
                 raise InputError(path, name, "has missing values", "Fill or drop these jets")
-            if pa.types.is_floating(values.type) and not pc.all(pc.is_finite(values)).as_py():
+            if not pa.types.is_floating(values.type):
+                continue
+            if not pc.all(pc.is_finite(values), min_count=0).as_py():
                 bad = int(np.argmin(np.isfinite(values.to_numpy(zero_copy_only=False))))
                 raise InputError(
                     path,

@@ -1,0 +1,51 @@
+# make figures   both papers' figures end to end, from simulated jets       make test        all checks
+# make smoke     the same chain with tiny samples, in minutes               make validation  simulation against JetClass
+# make help      this list
+#
+# CORES=4            cores to use (default: all)
+# PRESET=paper       settings of workflow/presets/<PRESET>.yaml on top of config.yaml
+# PYTHON=python3.11  interpreter to build the environment with
+
+CORES  ?= all
+PYTHON ?= python3
+VENV   := .venv
+RUN    := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+PRESETS = $(if $(PRESET),--configfile workflow/presets/$(PRESET).yaml)
+FLOW    = $(RUN) snakemake --cores $(CORES) $(PRESETS)
+
+.PHONY: help figures smoke validation test lint format clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
+
+figures: $(VENV)/installed
+	$(FLOW)
+
+smoke: $(VENV)/installed
+	$(FLOW) --configfile workflow/presets/smoke.yaml
+
+validation: $(VENV)/installed
+	$(FLOW) validation
+
+test: $(VENV)/installed lint
+	$(RUN) pytest
+
+lint: $(VENV)/installed
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(RUN) snakefmt --check Snakefile workflow
+	$(RUN) snakemake --lint
+
+format: $(VENV)/installed
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+	$(RUN) snakefmt Snakefile workflow
+
+clean:
+	rm -rf results/latent results/smoke results/summary.json .snakemake
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --editable ".[dev]"
+	@touch $@

@@ -1,0 +1,31 @@
+# otcal: optimal-transport calibration of jet taggers. Run `snakemake` for everything, or a target:
+# latent (figures and report of the latent study), validation (simulation against JetClass).
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config.yaml"
+
+
+container: "envs/otcal.sif"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/simulate.smk"
+include: "workflow/rules/tagger.smk"
+include: "workflow/rules/transport.smk"
+include: "workflow/rules/closure.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.merge_summaries.output,
+        rules.latent.input,
+    localrule: True
+
+

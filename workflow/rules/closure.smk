@@ -1,0 +1,96 @@
+# Needs latents of source and target, and calibrated ones. Makes discriminators and the reweighting baseline.
+
+
+rule train_discriminator:
+    """Train D_L on layer {layer} ({model}) and evaluate it; {training} says on which two samples."""
+    input:
+        source=results("latent/latents/source.parquet"),
+        target=results("latent/latents/target.parquet"),
+        calibrated=results("latent/latents/calibrated.parquet"),
+    output:
+        description=results(
+            "latent/closure/discriminators/{layer}-{training}-{model}.json"
+        ),
+        scores=results(
+            "latent/closure/discriminators/{layer}-{training}-{model}.parquet"
+        ),
+    log:
+        results("latent/logs/train_discriminator/{layer}-{training}-{model}.log"),
+    benchmark:
+        results("latent/benchmarks/train_discriminator/{layer}-{training}-{model}.tsv")
+    threads: 1
+    resources:
+        mem_mb=memory(3000),
+        runtime=minutes(120),
+        gpu=gpus(),
+    params:
+        spec=discriminator_spec,
+        code=code("train_discriminator"),
+        device=SETTINGS.device,
+    shell:
+        "python -m otcal.steps.train_discriminator --spec {params.spec:q}"
+        " --layer {wildcards.layer} --training {wildcards.training}"
+        " --source {input.source} --target {input.target} --calibrated {input.calibrated}"
+        " --output {output.description} --scores {output.scores}"
+        " --threads {threads} --device {params.device} > {log} 2>&1"
+
+
+rule collect_discriminators:
+    """Put all AUCs, ROC curves and score histograms into three tables."""
+    input:
+        results=[
+            results(f"latent/closure/discriminators/{'-'.join(entry)}.json")
+            for entry in DISCRIMINATORS
+        ],
+        scores=[
+            results(f"latent/closure/discriminators/{'-'.join(entry)}.parquet")
+            for entry in DISCRIMINATORS
+        ],
+    output:
+        auc=results("latent/closure/auc.csv"),
+        roc=results("latent/closure/roc.csv"),
+        histograms=results("latent/closure/scores.csv"),
+    log:
+        results("latent/logs/collect_discriminators.log"),
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(15),
+    params:
+        spec=LATENT.closure.collect.model_dump_json(),
+        code=code("collect_discriminators"),
+    shell:
+        "python -m otcal.steps.collect_discriminators --spec {params.spec:q}"
+        " --results {input.results} --scores {input.scores} --auc {output.auc}"
+        " --roc {output.roc} --histograms {output.histograms} > {log} 2>&1"
+
+
+rule reweight:
+    """Calibrate by weights instead of by moving jets, and measure what that costs and closes."""
+    input:
+        source=results("latent/latents/source.parquet"),
+        target=results("latent/latents/target.parquet"),
+        calibrated=results("latent/latents/calibrated.parquet"),
+        scores=[
+            results(f"latent/closure/discriminators/{layer}-nominal-mlp.parquet")
+            for layer in ("z128", "zp128", "z10")
+        ],
+    output:
+        weights=results("latent/closure/weights.parquet"),
+        reweighting=results("latent/closure/reweighting.json"),
+        distances=results("latent/closure/distances.csv"),
+    log:
+        results("latent/logs/reweight.log"),
+    benchmark:
+        results("latent/benchmarks/reweight.tsv")
+    threads: 1
+    resources:
+        mem_mb=memory(3000),
+        runtime=minutes(30),
+    params:
+        spec=LATENT.closure.reweight(CLOSURE_JETS, LATENT.seed).model_dump_json(),
+        code=code("reweight"),
+    shell:
+        "python -m otcal.steps.reweight --spec {params.spec:q} --source {input.source}"
+        " --target {input.target} --calibrated {input.calibrated} --scores {input.scores}"
+        " --weights {output.weights} --output {output.reweighting}"
+        " --distances {output.distances} > {log} 2>&1"

@@ -1,0 +1,91 @@
+# Needs tables, figures and captions. Makes the numbers of the studies and the page of each.
+
+
+rule summarise:
+    """Gather the numbers of the latent study."""
+    input:
+        auc=rules.collect_discriminators.output.auc,
+        reweighting=rules.reweight.output.reweighting,
+        distances=rules.reweight.output.distances,
+        tagger=rules.evaluate_tagger.output.metrics,
+        validation=rules.validate_simulation.output.summary,
+        map=rules.fit_map.output.description,
+    output:
+        results("latent/summary.json"),
+    log:
+        results("latent/logs/summarise.log"),
+    params:
+        spec=json.dumps({"study": "latent"}),
+        code=code("summarise"),
+    localrule: True
+    shell:
+        "python -m otcal.steps.summarise --spec {params.spec:q} --auc {input.auc}"
+        " --reweighting {input.reweighting} --distances {input.distances}"
+        " --tagger {input.tagger} --validation {input.validation} --map {input.map}"
+        " --output {output} > {log} 2>&1"
+
+
+rule merge_summaries:
+    """Put the numbers of all studies into one file."""
+    input:
+        rules.summarise.output,
+    output:
+        results("summary.json"),
+    log:
+        results("logs/merge_summaries.log"),
+    params:
+        spec=json.dumps({"studies": ["latent"]}),
+        code=code("merge_summaries"),
+    localrule: True
+    shell:
+        "python -m otcal.steps.merge_summaries --spec {params.spec:q} --parts {input}"
+        " --output {output} > {log} 2>&1"
+
+
+rule build_report:
+    """Build the page of the latent study: figures, closure tables, configuration, provenance."""
+    input:
+        summary=rules.summarise.output,
+        manifest="workflow/report/latent.yaml",
+        png=[f"{stem}.png" for stem in PAGE_IMAGES],
+        beside=[f"{stem}.{kind}" for stem in PAGE_IMAGES for kind in ("pdf", "csv")],
+        captions=[
+            f"workflow/report/captions/{figure['caption']}" for figure in PAGE_FIGURES
+        ],
+        provenance=[
+            results("latent/latents/source.parquet"),
+            results("latent/latents/target.parquet"),
+            results("latent/latents/calibrated.parquet"),
+        ],
+    output:
+        page=results("latent/report/index.html"),
+        figures=directory(results("latent/report/figures")),
+    log:
+        results("latent/logs/build_report.log"),
+    params:
+        spec=json.dumps(
+            {"config": SETTINGS.model_dump(mode="json"), "figures": PAGE_FIGURES}
+        ),
+        code=code("build_report"),
+        captions="workflow/report/captions",
+        benchmarks=results("latent/benchmarks"),
+    localrule: True
+    shell:
+        "python -m otcal.steps.build_report --spec {params.spec:q} --manifest {input.manifest}"
+        " --summary {input.summary} --figures {input.png} --captions {params.captions}"
+        " --provenance {input.provenance} --benchmarks {params.benchmarks}"
+        " --output {output.page} > {log} 2>&1"
+
+
+rule latent:
+    """The latent study: figures, numbers and page."""
+    input:
+        rules.build_report.output,
+    localrule: True
+
+
+rule validation:
+    """Simulated jets against JetClass."""
+    input:
+        rules.validate_simulation.output,
+    localrule: True

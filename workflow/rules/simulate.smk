@@ -1,0 +1,57 @@
+# Needs nothing. Makes jets (one file per dataset, process and shard) and their comparison with JetClass.
+
+
+rule simulate:
+    """Generate, detect and cluster one shard of jets ({dataset}, {process}, {shard})."""
+    output:
+        results("latent/jets/{dataset}/{process}/{shard}.parquet"),
+    log:
+        results("latent/logs/simulate/{dataset}-{process}-{shard}.log"),
+    benchmark:
+        results("latent/benchmarks/simulate/{dataset}-{process}-{shard}.tsv")
+    threads: 1
+    resources:
+        mem_mb=memory(1500),
+        runtime=minutes(60),
+    params:
+        spec=shard_spec,
+        code=code("simulate"),
+    shell:
+        "python -m otcal.steps.simulate --spec {params.spec:q} --output {output} > {log} 2>&1"
+
+
+rule validate_simulation:
+    """Compare the jets of all classes, mixed evenly, with the public quantiles of JetClass."""
+    input:
+        shards("training"),
+    output:
+        summary=results("latent/validation/summary.csv"),
+        quantiles=results("latent/validation/inputs.csv"),
+        figures=report(
+            [
+                results("latent/validation/inputs.png"),
+                results("latent/validation/inputs.pdf"),
+            ],
+            caption="../report/captions/validation.rst",
+            category="Samples",
+            labels={
+                "figure": "Simulated jets against JetClass",
+                "in the paper": "-",
+            },
+        ),
+    log:
+        results("latent/logs/validate_simulation.log"),
+    benchmark:
+        results("latent/benchmarks/validate_simulation.tsv")
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(30),
+    params:
+        spec="{}",
+        figure=results("latent/validation/inputs"),
+        code=code("validate_simulation"),
+    shell:
+        "python -m otcal.steps.validate_simulation --spec {params.spec:q} --jets {input}"
+        " --summary {output.summary} --quantiles {output.quantiles} --figure {params.figure}"
+        " > {log} 2>&1"

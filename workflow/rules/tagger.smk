@@ -1,0 +1,112 @@
+# Needs jets. Makes the tagger, its performance on held-out jets, and the latents of source and target.
+
+
+rule fit_preprocessing:
+    """Fit the quantile transforms of the tagger's inputs on its training jets."""
+    input:
+        shards("training"),
+    output:
+        results("latent/tagger/preprocessing.json"),
+    log:
+        results("latent/logs/fit_preprocessing.log"),
+    benchmark:
+        results("latent/benchmarks/fit_preprocessing.tsv")
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(60),
+    params:
+        spec=LATENT.tagger.preprocessing_spec().model_dump_json(),
+        code=code("fit_preprocessing"),
+    shell:
+        "python -m otcal.steps.fit_preprocessing --spec {params.spec:q} --jets {input}"
+        " --output {output} > {log} 2>&1"
+
+
+rule train_tagger:
+    """Train the tagger on jets of all classes; continues from its checkpoint when interrupted."""
+    input:
+        jets=shards("training"),
+        preprocessing=rules.fit_preprocessing.output,
+    output:
+        weights=results("latent/tagger/tagger.safetensors"),
+        description=results("latent/tagger/tagger.json"),
+        history=results("latent/tagger/history.csv"),
+    log:
+        results("latent/logs/train_tagger.log"),
+    benchmark:
+        results("latent/benchmarks/train_tagger.tsv")
+    threads: 8
+    resources:
+        mem_mb=memory(8000),
+        runtime=minutes(1440),
+        gpu=gpus(),
+    params:
+        spec=LATENT.tagger.train_spec(LATENT.seed).model_dump_json(),
+        code=code("train_tagger"),
+        device=SETTINGS.device,
+        checkpoint=results("latent/tagger/checkpoint.safetensors"),
+    shell:
+        "python -m otcal.steps.train_tagger --spec {params.spec:q} --jets {input.jets}"
+        " --preprocessing {input.preprocessing} --output {output.weights}"
+        " --history {output.history} --checkpoint {params.checkpoint}"
+        " --threads {threads} --device {params.device} > {log} 2>&1"
+
+
+rule evaluate_tagger:
+    """Measure ROC curves and the confusion matrix on jets that the training has not seen."""
+    input:
+        jets=shards("training"),
+        tagger=rules.train_tagger.output.weights,
+        description=rules.train_tagger.output.description,
+    output:
+        metrics=results("latent/tagger/metrics.json"),
+        roc=results("latent/tagger/roc.csv"),
+        confusion=results("latent/tagger/confusion.csv"),
+    log:
+        results("latent/logs/evaluate_tagger.log"),
+    benchmark:
+        results("latent/benchmarks/evaluate_tagger.tsv")
+    threads: 8
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(120),
+        gpu=gpus(),
+    params:
+        spec=LATENT.tagger.evaluate_spec().model_dump_json(),
+        code=code("evaluate_tagger"),
+        device=SETTINGS.device,
+    shell:
+        "python -m otcal.steps.evaluate_tagger --spec {params.spec:q} --jets {input.jets}"
+        " --tagger {input.tagger} --metrics {output.metrics} --roc {output.roc}"
+        " --confusion {output.confusion} --threads {threads} --device {params.device}"
+        " > {log} 2>&1"
+
+
+rule export_latents:
+    """Run the tagger over a dataset ({dataset}: source or target) and keep three of its layers."""
+    input:
+        jets=lambda wildcards: shards(wildcards.dataset),
+        tagger=rules.train_tagger.output.weights,
+        description=rules.train_tagger.output.description,
+    output:
+        results("latent/latents/{dataset}.parquet"),
+    wildcard_constraints:
+        dataset="source|target",
+    log:
+        results("latent/logs/export_latents/{dataset}.log"),
+    benchmark:
+        results("latent/benchmarks/export_latents/{dataset}.tsv")
+    threads: 8
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(240),
+        gpu=gpus(),
+    params:
+        spec=LATENT.tagger.export_spec().model_dump_json(),
+        code=code("export_latents"),
+        device=SETTINGS.device,
+    shell:
+        "python -m otcal.steps.export_latents --spec {params.spec:q} --jets {input.jets}"
+        " --tagger {input.tagger} --output {output} --threads {threads}"
+        " --device {params.device} > {log} 2>&1"

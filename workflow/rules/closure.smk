@@ -93,4 +93,4 @@ rule reweight:
         "python -m otcal.steps.reweight --spec {params.spec:q} --source {input.source}"
         " --target {input.target} --calibrated {input.calibrated} --scores {input.scores}"
         " --weights {output.weights} --output {output.reweighting}"
-        " --distances {output.distances} > {log} 2>&1"
+        " --distances {output.distances} --threads {threads} > {log} 2>&1"

@@ -1,0 +1,1 @@
+"""Jets from Pythia 8, a parametrised detector and FastJet."""

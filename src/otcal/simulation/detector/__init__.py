@@ -1,0 +1,1 @@
+"""Response of the JetClass Delphes detector as array code."""

@@ -1,0 +1,70 @@
+"""One file of generated jets: generate, measure, cluster, label, write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from otcal.config.simulation import ShardSpec
+from otcal.runtime.progress import progress
+from otcal.runtime.seeds import derive, numpy_generator
+from otcal.samples.jets import JET_SCHEMA
+from otcal.samples.tables import table_writer
+from otcal.simulation.detector.response import detect
+from otcal.simulation.generator import Generator
+from otcal.simulation.jets import cluster, to_table
+from otcal.simulation.labels import Record
+
+ID_BITS = 20
+"""A jet's id is the seed of its shard, shifted by this many bits, plus its number."""
+
+_ROWS_PER_WRITE = 4096
+_BARREN_BATCHES = 200
+
+
+def generate(spec: ShardSpec) -> Iterator[pa.Table]:
+    """Yield the jets of each batch of events, for ever; a function of the spec alone.
+
+    Raises
+    ------
+    RuntimeError
+        When many batches in a row contain no jet that is kept.
+    """
+    generator = Generator(spec.process, spec.variation, derive(spec.seed, "pythia"))
+    rng = numpy_generator(spec.seed, "detector")
+    barren = 0
+    while True:
+        events = generator.next_batch(spec.batch)
+        candidates = detect(events.stable(), spec.detector, spec.variation, rng)
+        jets = cluster(candidates, len(events), spec.selection)
+        table = to_table(jets, candidates, Record(events), spec.process, spec.selection.radius)
+        barren = 0 if len(table) else barren + 1
+        if barren == _BARREN_BATCHES:
+            raise RuntimeError(
+                f"{barren * spec.batch} events of {spec.process} in a row without a selected jet"
+            )
+        yield table
+
+
+def write_shard(spec: ShardSpec, output: str | Path, provenance: dict[str, Any]) -> None:
+    """Generate ``spec.jets`` jets into a Parquet file; memory does not grow with their number."""
+    with (
+        table_writer(output, JET_SCHEMA, provenance) as writer,
+        progress(spec.jets, f"{spec.process} (seed {spec.seed})", "jets") as bar,
+    ):
+        done, waiting = 0, []
+        for table in generate(spec):
+            table = table.slice(0, spec.jets - done)
+            ids = (spec.seed << ID_BITS) + np.arange(done, done + len(table))
+            waiting.append(table.add_column(0, "jet_id", pa.array(ids, pa.int64())))
+            done += len(table)
+            bar.advance(len(table))
+            if done == spec.jets or sum(map(len, waiting)) >= _ROWS_PER_WRITE:
+                writer.write_table(pa.concat_tables(waiting).select(JET_SCHEMA.names))
+                waiting = []
+            if done == spec.jets:
+                return

@@ -1,0 +1,25 @@
+"""Draw the ROC curves and the confusion matrix of the tagger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from otcal.figures import drawing, performance
+from otcal.runtime import cli
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments, config = drawing.arguments(
+        __doc__,
+        ["tagger"],
+        {"curves": "ROC curves of the classes", "confusion": "confusion matrix"},
+        argv,
+    )
+    drawing.write(arguments.outputs, "tagger_roc", *performance.roc(arguments.curves, config))
+    drawing.write(
+        arguments.outputs, "tagger_confusion", *performance.confusion(arguments.confusion, config)
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -13,7 +13,7 @@ RUN    := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PRESETS = $(if $(PRESET),--configfile workflow/presets/$(PRESET).yaml)
 FLOW    = $(RUN) snakemake --cores $(CORES) $(PRESETS)
 
-.PHONY: help figures smoke validation test lint format clean
+.PHONY: help figures smoke validation test lint format schema clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -41,6 +41,9 @@ format: $(VENV)/installed
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
 	$(RUN) snakefmt Snakefile workflow
+
+schema: $(VENV)/installed
+	$(RUN) python -m otcal.config.schema workflow/schemas/config.schema.json
 
 clean:
 	rm -rf results/latent results/smoke results/summary.json .snakemake

@@ -1,0 +1,123 @@
+"""Settings of the transport map."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from otcal.config.base import Block
+from otcal.samples.classes import CLASSES
+
+Width = Annotated[int, Field(ge=1)]
+
+
+class ConvexSpec(Block):
+    """The default solver: one convex potential fitted by the semi-dual."""
+
+    hidden: tuple[Width, ...] = Field(
+        (128, 128),
+        min_length=1,
+        description="Units of each layer. Every unit has a quadratic skip, so few are enough; "
+        "wider networks need more jets, not only more time.",
+    )
+    learning_rate: float = Field(0.01, gt=0, description="Highest rate of Adam; a cosine ends it.")
+    batch: int = Field(1024, ge=1, description="Source and target jets per step.")
+    noise: float = Field(
+        0.25,
+        ge=0,
+        description="Gaussian noise added to the training jets, in units of each direction's "
+        "spread: keeps the map from following single jets. Less is enough with more jets.",
+    )
+    damping: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Power of a direction's spread by which the network sees it scaled: narrow "
+        "directions of the latent then stay as the Gaussian map has them unless the data object.",
+    )
+
+
+class MinimaxSpec(Block):
+    """The solver of [MTG] Table 2; the defaults are the paper's."""
+
+    blocks: int = Field(
+        4, ge=1, description="Composed blocks; more than 1 isn't a Brenier map by construction."
+    )
+    hidden: tuple[Width, ...] = Field(
+        (2048, 2048), min_length=1, description="Units of each layer of a block."
+    )
+    learning_rate: float = Field(5e-4, gt=0, description="Start of the cosine (AdamW).")
+    final_learning_rate: float = Field(1e-7, ge=0, description="End of the cosine.")
+    batch: int = Field(1024, ge=1, description="Jets per step and side.")
+    map_steps: int = Field(10, ge=1, description="Steps of the map g in one round.")
+    critic_steps: int = Field(4, ge=1, description="Steps of the critic f in one round.")
+    clip: float = Field(10.0, gt=0, description="Largest gradient norm.")
+
+
+class MapSpec(Block):
+    """What `otcal.steps.fit_map` consumes."""
+
+    method: Literal["convex", "minimax", "gaussian"] = Field(
+        "convex",
+        description="convex: one potential, a Brenier map by construction; minimax: the paper's "
+        "solver; gaussian: the closed form, which is also every other method's starting point.",
+    )
+    layer: Literal["z128", "zp128", "z10"] = Field(
+        "z128", description="Layer in which the map is fitted."
+    )
+    classes: tuple[str, ...] = Field(
+        ("QCD",), min_length=1, description="Classes whose jets are fitted ([MTG]: q/g only)."
+    )
+    splits: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        {"train": 0.5, "validation": 0.1, "test": 0.4},
+        description="Shares of the jets by hash of their id; needs train and validation.",
+    )
+    steps: int | None = Field(
+        1200,
+        ge=1,
+        description="Gradient steps. The map then depends on the seed only (on one thread). Some "
+        "50 passes over the training jets are enough; more follow single jets.",
+    )
+    budget_s: float | None = Field(
+        None,
+        gt=0,
+        description="Wall-clock seconds; with steps as well, whichever is shorter.",
+    )
+    standardise: bool = Field(
+        True,
+        description="Measure the transport cost in units of the target's spread of each feature.",
+    )
+    select: bool = Field(
+        True,
+        description="Fall back to the Gaussian map when it is as good on held-out jets.",
+    )
+    seed: int = Field(0, ge=0, description="Seed of networks and batches.")
+    convex: ConvexSpec = Field(ConvexSpec(), description="Settings of method convex.")
+    minimax: MinimaxSpec = Field(MinimaxSpec(), description="Settings of method minimax.")
+
+    @field_validator("classes")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in names if name not in CLASSES]
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)}: must be out of {', '.join(CLASSES)}")
+        return names
+
+    @model_validator(mode="after")
+    def _complete(self) -> MapSpec:
+        if not {"train", "validation"} <= set(self.splits):
+            raise ValueError(f"splits must name train and validation, not {list(self.splits)}")
+        if sum(self.splits.values()) > 1.0 + 1e-9:
+            raise ValueError(f"splits sum to {sum(self.splits.values()):g}, more than 1")
+        if self.steps is None and self.budget_s is None and self.method != "gaussian":
+            raise ValueError("set steps or budget_s")
+        return self
+
+
+class CalibrateSpec(Block):
+    """What `otcal.steps.calibrate` consumes."""
+
+    classes: tuple[str, ...] = Field(
+        ("QCD",), min_length=1, description="Classes that are calibrated; others are left out."
+    )

@@ -1,0 +1,73 @@
+"""A copy of the project in a directory of its own, and what Snakemake plans and does in it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SMOKE = "workflow/presets/smoke.yaml"
+
+
+@dataclass
+class Checkout:
+    """A copy of the project's files whose commands run its own source code."""
+
+    path: Path
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        bin_dir = Path(sys.executable).parent
+        environment = os.environ | {
+            "PATH": f"{bin_dir}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(self.path / "src"),
+            "XDG_CACHE_HOME": str(self.path / ".cache"),
+        }
+        return subprocess.run(
+            command, cwd=self.path, env=environment, capture_output=True, text=True, check=False
+        )
+
+    def snakemake(
+        self, *arguments: str, presets: Sequence[str] = (SMOKE,)
+    ) -> subprocess.CompletedProcess[str]:
+        configuration = ["--configfile", *presets] if presets else []
+        return self.run(["snakemake", "--cores", "2", *arguments, *configuration])
+
+    def planned(self, *arguments: str, presets: Sequence[str] = (SMOKE,)) -> dict[str, int]:
+        """Return how often each rule would run."""
+        done = self.snakemake("--dry-run", *arguments, presets=presets)
+        assert done.returncode == 0, done.stderr[-3000:]
+        text = done.stdout + done.stderr
+        if "Nothing to be done" in text:
+            return {}
+        table = text.split("Job stats:")[1].split("\n\n")[0]
+        rows = re.findall(r"^(\w+)\s+(\d+)$", table, flags=re.MULTILINE)
+        return {rule: int(count) for rule, count in rows if rule != "total"}
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        path = self.path / name
+        text = path.read_text()
+        assert text.count(old) >= 1, f"{name} does not contain {old!r}"
+        path.write_text(text.replace(old, new))
+
+
+def copy_project(destination: Path) -> Checkout:
+    """Copy what git knows or would add, so that a clone behaves the same."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (destination / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, destination / name)
+    return Checkout(destination)

@@ -1,0 +1,35 @@
+"""A checkout in a directory of its own, with the smoke preset run once for all tests."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from support.checkout import Checkout, copy_project
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    """A fresh copy without results."""
+    return copy_project(tmp_path / "otcal")
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A copy in which `make smoke`'s workflow has run. Do not change its files."""
+    project = copy_project(tmp_path_factory.mktemp("smoke") / "otcal")
+    start = time.monotonic()
+    done = project.snakemake()
+    project.seconds["first"] = time.monotonic() - start
+    assert done.returncode == 0, done.stderr[-6000:]
+    return project
+
+
+@pytest.fixture
+def edited(smoke: Checkout, tmp_path: Path) -> Checkout:
+    """A copy of the finished smoke run (with its rerun metadata) that a test may edit."""
+    shutil.copytree(smoke.path, tmp_path / "otcal", symlinks=True)
+    return Checkout(tmp_path / "otcal")

@@ -1,0 +1,106 @@
+"""What is planned before anything runs: presets, targets and mistakes in the configuration."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from otcal.config.study import Settings, load_settings
+from otcal.runtime.errors import InputError
+from support.checkout import ROOT, Checkout
+
+DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def merged(base: dict, over: dict) -> dict:
+    result = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        result[key] = merged(base[key], value) if both else value
+    return result
+
+
+def with_value(path: str, value: object) -> dict:
+    over: object = value
+    for key in reversed(path.split(".")):
+        over = {key: over}
+    assert isinstance(over, dict)
+    return merged(DEFAULT, over)
+
+
+@pytest.mark.parametrize("preset", ["smoke", "paper"])
+def test_presets_fit_the_models(preset: str) -> None:
+    over = yaml.safe_load((ROOT / f"workflow/presets/{preset}.yaml").read_text())
+    load_settings(merged(DEFAULT, over))
+
+
+def test_paper_preset_has_the_paper_s_sizes() -> None:
+    over = yaml.safe_load((ROOT / "workflow/presets/paper.yaml").read_text())
+    latent = load_settings(merged(DEFAULT, over)).latent
+    network = latent.tagger.architecture
+    assert (network.d_model, network.blocks, network.heads, network.expansion) == (512, 4, 8, 2)
+    training = latent.tagger.training
+    assert (training.learning_rate, training.warmup_steps) == (1e-4, 10_000)
+    assert (training.batch_size, training.clip, training.epochs) == (1000, 1.0, 4)
+    potential = latent.map_spec().minimax
+    assert (potential.blocks, potential.hidden) == (4, (2048, 2048))
+    jets = latent.simulation.datasets["source"].jets["QCD"]
+    assert jets * latent.splits.train == pytest.approx(8_181_000, rel=1e-3)
+    assert jets * latent.splits.validation == pytest.approx(909_000, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("latent.tagger.architecture.d_modell", 128, ["d_modell", "not a known key", "d_model,"]),
+        ("latent.tagger.architecture.d_model", 96, ["d_model", "128", "96"]),
+        ("latent.transport.method", "sinkhorn", ["method", "'convex'", "'minimax'"]),
+        ("latent.simulation.datasets.source.jets", {"bottom": 5}, ["bottom", "'Hbb'"]),
+        ("latent.simulation.datasets.source.variation", "worse", ["worse", "source, target"]),
+        ("latent.splits.test", 0.6, ["splits", "sum to 1"]),
+        ("latent.closure.fits", "many", ["fits", "integer", "many"]),
+        ("latent.simulation.variations.target.hard_process.renormalisation", 5.0, ["3.16"]),
+        ("latent.transport.classes", ["Hbb"], ["Hbb", "source"]),
+        ("devise", "cpu", ["devise", "results, device, latent"]),
+    ],
+)
+def test_a_mistake_names_key_and_remedy(path: str, value: object, says: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        load_settings(with_value(path, value))
+    for text in says:
+        assert text in str(caught.value)
+
+
+def test_a_missing_key_is_named() -> None:
+    broken = {key: value for key, value in DEFAULT.items() if key != "device"}
+    with pytest.raises(InputError, match=r"device: is missing\. Add it; this block takes: results"):
+        load_settings(broken)
+
+
+def test_a_mistake_stops_the_workflow_before_any_job(checkout: Checkout) -> None:
+    checkout.edit("config.yaml", "blocks: 3", "bloks: 3")
+    done = checkout.snakemake("--dry-run")
+    assert done.returncode != 0
+    said = done.stdout + done.stderr
+    assert "latent.tagger.architecture.bloks: is not a known key" in said
+    assert "Traceback" not in said
+    assert "Job stats" not in said
+
+
+def test_schema_is_in_step_with_the_models() -> None:
+    stored = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
+    assert stored == json.loads(json.dumps(Settings.model_json_schema())), "run: make schema"
+
+
+def test_validation_needs_training_jets_only(checkout: Checkout) -> None:
+    planned = checkout.planned("validation", presets=())
+    assert set(planned) == {"simulate", "validate_simulation", "validation"}
+    assert planned["simulate"] == 20  # ten classes in two shards each
+
+
+def test_a_smoke_plan_has_one_discriminator_per_layer_training_and_model(
+    checkout: Checkout,
+) -> None:
+    assert checkout.planned()["train_discriminator"] == 15

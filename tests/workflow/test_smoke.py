@@ -1,0 +1,147 @@
+"""The whole chain on tiny samples: what comes out, and what an edit makes it do again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from otcal.figures.catalogue import FIGURES
+from otcal.samples.jets import JET_SCHEMA
+from support.checkout import Checkout
+
+RESULTS = Path("results/smoke")
+
+PAGE = {"build_report": 1, "latent": 0, "all": 1}
+CLOSURE_FIGURES = {f"draw_fig{number:02}" for number in (3, 4, 5, 9, 10, 11, 12, 13)}
+AFTER_MAP = {
+    "calibrate",
+    "train_discriminator",
+    "collect_discriminators",
+    "reweight",
+    "tabulate_latents",
+    "draw_reweighting",
+    "summarise",
+    "merge_summaries",
+    "build_report",
+    "all",
+    *CLOSURE_FIGURES,
+}
+
+
+def test_every_figure_and_number_is_there(smoke: Checkout) -> None:
+    study = smoke.path / RESULTS / "latent"
+    for figure in FIGURES:
+        for panel in figure.panels:
+            for kind in ("pdf", "png", "csv"):
+                assert (study / "figures" / f"{panel}.{kind}").stat().st_size > 100
+    page = (study / "report" / "index.html").read_text()
+    summary = json.loads((smoke.path / RESULTS / "summary.json").read_text())
+    for layer in ("z128", "zp128", "z10"):
+        for model in ("mlp", "linear"):
+            for evaluation in ("nominal", "calibrated", "retrained"):
+                key = f"latent.auc.{layer}.{evaluation}.{model}"
+                assert 0.2 < summary[key] < 1.0
+                assert summary[f"{key}.std"] >= 0
+        assert f"latent.auc.{layer}.floor.mlp" in summary
+    assert 0 < summary["latent.dilution.rho"] <= 1
+    assert f"{summary['latent.auc.z128.nominal.mlp']:.3f}" in page
+
+
+def test_jets_carry_their_origin(smoke: Checkout) -> None:
+    shard = smoke.path / RESULTS / "latent/jets/target/QCD/0.parquet"
+    table = pq.read_table(shard)
+    assert table.schema.names == JET_SCHEMA.names
+    assert len(table) == 400
+    origin = json.loads(table.schema.metadata[b"otcal.provenance"])
+    assert origin["spec"]["variation"]["final_state_shower"]["renormalisation"] == 2.0
+    assert origin["seed"] == origin["spec"]["seed"]
+    ids = set()
+    for path in shard.parents[2].glob("*/*/*.parquet"):
+        ids |= set(pq.read_table(path, columns=["jet_id"])["jet_id"].to_pylist())
+    assert len(ids) == 10 * 120 + 2 * 800
+
+
+def test_shard_is_reproduced_bit_for_bit(edited: Checkout) -> None:
+    shard = RESULTS / "latent/jets/training/Zqq/0.parquet"
+    before = (edited.path / shard).read_bytes()
+    (edited.path / shard).unlink()
+    done = edited.snakemake(str(shard), "--rerun-triggers", "mtime")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (edited.path / shard).read_bytes() == before
+
+
+def test_nothing_is_done_twice(smoke: Checkout) -> None:
+    assert smoke.planned() == {}
+
+
+def test_touch_and_comments_rerun_nothing(edited: Checkout) -> None:
+    (edited.path / "src/otcal/transport/semidual.py").touch()
+    module = edited.path / "src/otcal/simulation/detector/calorimeter.py"
+    module.write_text(module.read_text() + "\n# a remark\n")
+    edited.edit("src/otcal/figures/style.py", '"""', '"""Well: ')
+    assert edited.planned() == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        pytest.param(
+            "config.yaml",
+            "ratio_half_width: 0.3",
+            "ratio_half_width: 0.2",
+            {"build_report", "all", *(f"draw_{figure.name}" for figure in FIGURES)},
+            id="figure setting",
+        ),
+        pytest.param(
+            "workflow/presets/smoke.yaml",
+            "transport: {steps: 60}",
+            "transport: {steps: 61}",
+            {"fit_map", "draw_learning", *AFTER_MAP},
+            id="map setting",
+        ),
+        pytest.param(
+            "config.yaml",
+            "distances: {jets: 2000",
+            "distances: {jets: 1999",
+            {"build_report", "all"},  # the preset overrides it; only the page shows it
+            id="setting under a preset",
+        ),
+        pytest.param(
+            "src/otcal/figures/rocs.py",
+            "import numpy as np\n",
+            "import numpy as np\n\nUNUSED = 1\n",
+            {"draw_fig04", "draw_fig09", "build_report", "all"},
+            id="figure module",
+        ),
+        pytest.param(
+            "src/otcal/transport/semidual.py",
+            "SMALLEST_SCALE = 1e-3",
+            "SMALLEST_SCALE = 2e-3",
+            {"fit_map", "draw_learning", *AFTER_MAP},
+            id="solver",
+        ),
+        pytest.param(
+            "src/otcal/simulation/validation.py",
+            "from __future__ import annotations\n",
+            "from __future__ import annotations\n\nUNUSED = 1\n",
+            {"validate_simulation", "summarise", "merge_summaries", "build_report", "all"},
+            id="validation module",
+        ),
+    ],
+)
+def test_an_edit_reruns_exactly_what_it_affects(
+    edited: Checkout, file: str, old: str, new: str, expected: set[str]
+) -> None:
+    edited.edit(file, old, new)
+    assert set(edited.planned()) == expected
+
+
+def test_more_shards_keep_the_old_ones(edited: Checkout) -> None:
+    edited.edit("workflow/presets/smoke.yaml", "jets: {QCD: 800}", "jets: {QCD: 1200}")
+    planned = edited.planned()
+    assert planned["simulate"] == 2  # one more for source, one more for target
+    assert "train_tagger" not in planned
+    assert planned["export_latents"] == 2

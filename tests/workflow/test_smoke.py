@@ -97,8 +97,8 @@ def test_touch_and_comments_rerun_nothing(edited: Checkout) -> None:
         ),
         pytest.param(
             "workflow/presets/smoke.yaml",
-            "transport: {steps: 60}",
-            "transport: {steps: 61}",
+            "transport: {steps: 40}",
+            "transport: {steps: 41}",
             {"fit_map", "draw_learning", *AFTER_MAP},
             id="map setting",
         ),

@@ -29,7 +29,9 @@ def describe(error: ValidationError, model: type[BaseModel]) -> tuple[str, str, 
         if kind == "missing":
             return key, "is missing", f"Add it; this block takes: {known}"
         return key, "is not a known key", f"Allowed here: {known}"
-    problem = f"{first['msg']}, got {first['input']!r}"
+    problem = first["msg"].removeprefix("Value error, ")
+    if not isinstance(first["input"], dict):  # a rule between several keys says itself what is wrong
+        problem += f", got {first['input']!r}"
     return key, problem, "Correct the value in the configuration"
 
 

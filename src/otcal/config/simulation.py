@@ -163,6 +163,13 @@ class SimulationConfig(Block):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _seeds_distinct(self) -> Self:
+        seeds = [shard.seed for name in self.datasets for shard in self.shards(name).values()]
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("two shards would get the same seed; choose another simulation.seed")
+        return self
+
     def shards(self, dataset: str) -> dict[tuple[Process, int], ShardSpec]:
         """Return the shards of a dataset by (process, number); seeds follow from the names."""
         block = self.datasets[dataset]

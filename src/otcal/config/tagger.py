@@ -91,7 +91,7 @@ class Architecture(Block):
 class Training(Block):
     """How the network is trained."""
 
-    epochs: float = Field(8, gt=0, description="passes over the training jets")
+    epochs: float = Field(12, gt=0, description="passes over the training jets")
     batch_size: int = Field(512, ge=1, description="jets per optimisation step")
     micro_batch: int = Field(
         64,
@@ -107,7 +107,7 @@ class Training(Block):
     weight_decay: float = Field(0.01, ge=0, description="AdamW's")
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
     evaluations: int = Field(
-        8, ge=1, description="times that the validation loss is computed, evenly over the training"
+        12, ge=1, description="times that the validation loss is computed, evenly over the training"
     )
     patience: int | None = Field(
         None, ge=1, description="evaluations without improvement that stop it; null never stops"

@@ -74,7 +74,7 @@ class MapSpec(Block):
         description="Shares of the jets by hash of their id; needs train and validation.",
     )
     steps: int | None = Field(
-        1200,
+        800,
         ge=1,
         description="Gradient steps. The map then depends on the seed only (on one thread). Some "
         "50 passes over the training jets are enough; more follow single jets.",

@@ -1,0 +1,102 @@
+"""Apply the transport map to the source's latents and run the rest of the tagger's head again.
+
+Jets of the calibrated classes of every split are moved in z128; z'128 and z'10 follow from the
+moved z128. Jets of other classes are left out: no map was fitted for them. Jets keep their ids,
+their kinematics and their order, so the output can be compared with the source jet by jet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+
+from otcal.config.transport import CalibrateSpec
+from otcal.runtime import cli, device
+from otcal.runtime.errors import InputError
+from otcal.runtime.files import read_json
+from otcal.runtime.progress import progress
+from otcal.runtime.provenance import record
+from otcal.samples import classes, tables
+from otcal.samples.latents import LATENT_SCHEMA, LAYERS, iterate_latents, latent_writer
+from otcal.tagger.head import Head, load_head
+from otcal.transport.fitted import TransportMap, description_path
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--source", type=Path, required=True, help="latents to be moved (Parquet)")
+    parser.add_argument("--map", type=Path, required=True, help="map.safetensors")
+    parser.add_argument("--tagger", type=Path, required=True, help="tagger.safetensors")
+    parser.add_argument("--output", type=Path, required=True, help="calibrated latents (Parquet)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    arguments = parser.parse_args(argv)
+    spec = cli.load_spec(arguments.spec, CalibrateSpec)
+    device.limit_threads(arguments.threads)
+    place = device.resolve(arguments.device)
+    transport_map, head = _load(arguments.map, arguments.tagger)
+    transport_map, head = transport_map.to(place), head.to(place)
+    labels = pa.array([classes.index(name) for name in spec.classes], pa.int8())
+    inputs = [arguments.source, arguments.map, arguments.tagger]
+    provenance = record("calibrate", spec.model_dump(mode="json"), inputs)
+    columns = [name for name in LATENT_SCHEMA.names if name not in ("zp128", "z10")]
+    total = tables.row_count(arguments.source)
+    written = 0
+    with (
+        latent_writer(arguments.output, provenance) as writer,
+        progress(total, "calibrate", "jets") as bar,
+    ):
+        for piece in iterate_latents(arguments.source, columns):
+            bar.advance(len(piece))
+            chosen = piece.filter(pc.is_in(piece["label"], value_set=labels))
+            if len(chosen) == 0:
+                continue
+            writer.write_table(_calibrate(chosen, transport_map, head, place))
+            written += len(chosen)
+        if written == 0:
+            raise InputError(
+                arguments.source,
+                "label",
+                f"has no jet of {', '.join(spec.classes)}",
+                "Correct classes, or give the latents of another sample",
+            )
+
+
+def _load(map_path: Path, tagger_path: Path) -> tuple[TransportMap, Head]:
+    transport_map = TransportMap.load(map_path)
+    layer = read_json(description_path(map_path))["notes"].get("layer", "z128")
+    head = load_head(tagger_path)
+    width = head.layers[1].in_features
+    if layer != "z128" or width != transport_map.dimension:
+        raise InputError(
+            map_path,
+            "layer",
+            f"is a map of {layer} with {transport_map.dimension} features",
+            f"This tagger's head continues from z128 with {width} features",
+        )
+    return transport_map, head
+
+
+@torch.no_grad()
+def _calibrate(
+    jets: pa.Table, transport_map: TransportMap, head: Head, place: torch.device
+) -> pa.Table:
+    """Return the jets with all three layers recomputed, in `LATENT_SCHEMA`."""
+    moved = transport_map.transport(tables.to_numpy(jets["z128"]))
+    zp128, z10 = head.from_z128(torch.from_numpy(moved).to(place))
+    layers = {"z128": moved, "zp128": zp128.cpu().numpy(), "z10": z10.cpu().numpy()}
+    arrays = [
+        tables.fixed_size_list(np.asarray(layers[name], dtype=np.float32))
+        if name in LAYERS
+        else jets[name]
+        for name in LATENT_SCHEMA.names
+    ]
+    return pa.Table.from_arrays(arrays, schema=LATENT_SCHEMA)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,102 @@
+"""Fit the transport map from source to target latents, and say how good it is on held-out jets."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from otcal.config.transport import MapSpec
+from otcal.runtime import cli, device
+from otcal.runtime.errors import InputError
+from otcal.runtime.files import atomic_path, write_json
+from otcal.runtime.provenance import record
+from otcal.samples import classes
+from otcal.samples.latents import read_latents
+from otcal.transport.api import FittedMap, Options, fit_map
+from otcal.transport.minimax import MinimaxOptions
+from otcal.transport.problem import FEWEST
+from otcal.transport.semidual import SemidualOptions
+
+log = logging.getLogger(__name__)
+
+Array = NDArray[np.float32]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--source", type=Path, required=True, help="latents to be moved (Parquet)")
+    parser.add_argument("--target", type=Path, required=True, help="latents to be matched")
+    parser.add_argument("--output", type=Path, required=True, help="map.safetensors (+ .json)")
+    parser.add_argument("--learning-curve", type=Path, required=True, help="CSV")
+    parser.add_argument("--diagnostics", type=Path, required=True, help="JSON")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument("--checkpoint", type=Path, help="state of an unfinished fit")
+    arguments = parser.parse_args(argv)
+    spec = cli.load_spec(arguments.spec, MapSpec)
+    device.limit_threads(arguments.threads)
+    source, target = (
+        {split: _jets(path, spec, split) for split in ("train", "validation")}
+        for path in (arguments.source, arguments.target)
+    )
+    fitted = fit_map(
+        source["train"],
+        target["train"],
+        validation=(source["validation"], target["validation"]),
+        method=spec.method,
+        steps=spec.steps,
+        budget_s=spec.budget_s,
+        seed=spec.seed,
+        standardise=spec.standardise,
+        select=spec.select,
+        options=_options(spec),
+        device_name=arguments.device,
+        checkpoint_path=arguments.checkpoint,
+    )
+    inputs = [arguments.source, arguments.target]
+    provenance = record("fit_map", spec.model_dump(mode="json"), inputs, spec.seed)
+    fitted.save(arguments.output, {"layer": spec.layer, "provenance": provenance})
+    write_json(arguments.diagnostics, fitted.diagnostics)
+    _write_curve(arguments.learning_curve, fitted)
+    log.info("map: %s (%s)", fitted.diagnostics["winner"], fitted.diagnostics["reason"])
+
+
+def _jets(path: Path, spec: MapSpec, split: str) -> Array:
+    labels = [classes.index(name) for name in spec.classes]
+    latents: Array = read_latents(path, [spec.layer], spec.splits, split, labels)[spec.layer]
+    if len(latents) < FEWEST:
+        raise InputError(
+            path,
+            "label",
+            f"has {len(latents)} {split} jets of {', '.join(spec.classes)}",
+            f"A map needs at least {FEWEST}: simulate more jets or correct classes and splits",
+        )
+    return latents
+
+
+def _options(spec: MapSpec) -> Options | None:
+    settings: dict[str, Any]
+    if spec.method == "convex":
+        settings = spec.convex.model_dump()
+        return SemidualOptions(**settings)
+    if spec.method == "minimax":
+        settings = spec.minimax.model_dump()
+        return MinimaxOptions(**settings)
+    return None
+
+
+def _write_curve(path: Path, fitted: FittedMap) -> None:
+    names = list(dict.fromkeys(name for row in fitted.learning_curve for name in row))
+    with atomic_path(path) as temporary, temporary.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, names, restval="")
+        writer.writeheader()
+        writer.writerows(fitted.learning_curve)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,249 @@
+"""Fit a transport map between two samples: `fit_map`."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from otcal.runtime import checkpoint, device, training
+from otcal.transport.fitted import Inverse, Samples, TransportMap
+from otcal.transport.heldout import better_than_gaussian
+from otcal.transport.minimax import MinimaxFit, MinimaxOptions
+from otcal.transport.potentials import Potential, QuadraticPotential
+from otcal.transport.problem import Problem, prepare
+from otcal.transport.semidual import SemidualFit, SemidualOptions
+
+log = logging.getLogger(__name__)
+
+Method = Literal["convex", "minimax", "gaussian"]
+Options = SemidualOptions | MinimaxOptions
+MONITOR = {"convex": "dual", "minimax": "energy"}
+"""Held-out figure whose lowest value is the best state: the objective where there is one."""
+
+ATTEMPTS = 3
+"""Fits that diverge are started again this often, each time with a quarter of the rate."""
+
+
+@dataclass
+class FittedMap:
+    """A fitted map with what is known about it.
+
+    Attributes
+    ----------
+    map
+        The map itself, which can be saved, loaded and applied without the fit's code.
+    diagnostics
+        JSON-ready: the candidates' held-out figures, which was chosen and why, steps, seconds.
+    learning_curve
+        One row per evaluation: step (0 is the Gaussian map) and held-out figures.
+    """
+
+    map: TransportMap
+    diagnostics: dict[str, Any] = field(default_factory=dict)
+    learning_curve: list[dict[str, float]] = field(default_factory=list)
+
+    def transport(self, x: Samples) -> Samples:
+        """Move source points, shape (n, d); see `TransportMap.transport`."""
+        return self.map.transport(x)
+
+    def inverse(self, y: Samples) -> Inverse:
+        """Move target points back, shape (n, d); see `TransportMap.inverse`."""
+        return self.map.inverse(y)
+
+    def save(self, path: str | Path, notes: dict[str, Any] | None = None) -> None:
+        """Write the map; its description carries the diagnostics and `notes`."""
+        self.map.save(path, {"diagnostics": self.diagnostics, **(notes or {})})
+
+
+def fit_map(
+    source: NDArray[np.floating],
+    target: NDArray[np.floating],
+    *,
+    method: Method = "convex",
+    budget_s: float | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    validation: tuple[NDArray[np.floating], NDArray[np.floating]] | None = None,
+    standardise: bool = False,
+    select: bool = True,
+    options: Options | None = None,
+    device_name: str = "cpu",
+    checkpoint_path: Path | None = None,
+) -> FittedMap:
+    """Fit the optimal-transport map (quadratic cost) from one sample to another.
+
+    Parameters
+    ----------
+    source, target
+        Unpaired samples, shapes (n, d) and (m, d).
+    method
+        ``convex``: one convex potential, `otcal.transport.semidual`; ``minimax``: the solver of
+        [MTG], `otcal.transport.minimax`; ``gaussian``: the closed form alone.
+    budget_s
+        Wall-clock seconds for the fit. They are turned into a number of steps by timing the first
+        ones, so the learning-rate schedule is known from the start; the time is met roughly.
+        Default 60 when `steps` isn't given either; with both, whichever is shorter.
+    steps
+        Number of gradient steps. On one thread a fit by `steps` depends on the seed only.
+    seed
+        Seed of networks and batches.
+    validation
+        Held-out source and target points; default: a random tenth of the samples.
+    standardise
+        Measure distances in units of the target's spread of each feature instead of in the
+        features' own units ([MTG] appendix B.2).
+    select
+        Return the Gaussian map when the fitted one isn't better on the held-out points; the rule
+        is `otcal.transport.heldout.better_than_gaussian`. False returns the fitted one always.
+    options
+        Settings of the solver.
+    device_name
+        ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    checkpoint_path
+        Where to keep the state of an unfinished fit; a fit that finds its own state continues it.
+
+    Raises
+    ------
+    InputError
+        When a sample has NaN or infinite values, too few points, or another number of features.
+    """
+    start = time.perf_counter()
+    place = device.resolve(device_name)
+    problem = prepare(source, target, validation, standardise, seed, place)
+    identity = QuadraticPotential(problem.coordinates.rank)
+    baseline = problem.held_out.semidual(identity)
+    candidates = {"gaussian": baseline}
+    curve = [{"step": 0.0, **baseline}]
+    chosen: list[Potential] = [identity]
+    details: dict[str, Any] = {}
+    winner, reason = "gaussian", "the only candidate"
+    if method != "gaussian" and problem.coordinates.rank > 0:
+        fitted, result, details = _train(
+            problem, method, options, steps, budget_s, seed, checkpoint_path
+        )
+        if result is None:
+            reason = details["outcome"]
+        else:
+            curve += result.history
+            row = next(row for row in result.history if row["step"] == details["kept_step"])
+            candidates[method] = {name: row[name] for name in baseline if name in row}
+            better, reason = better_than_gaussian(row)
+            if better or not select:
+                winner, chosen = method, fitted
+    transport_map = TransportMap(problem.coordinates, chosen)
+    diagnostics = {
+        "winner": winner,
+        "reason": reason,
+        "candidates": candidates,
+        "gradient_of_one_convex_potential": transport_map.is_gradient,
+        **details,
+        **problem.describe(),
+        "displacement": problem.displacement(chosen),
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+    return FittedMap(transport_map.to("cpu"), diagnostics, curve)
+
+
+def _train(
+    problem: Problem,
+    method: Method,
+    options: Options | None,
+    steps: int | None,
+    budget_s: float | None,
+    seed: int,
+    checkpoint_path: Path | None,
+) -> tuple[list[Potential], training.Result | None, dict[str, Any]]:
+    """Fit a network, with a smaller rate when it diverges; no result when it always does."""
+    options = options or (MinimaxOptions() if method == "minimax" else SemidualOptions())
+    details: dict[str, Any] = {"diverged_learning_rates": []}
+    for _ in range(ATTEMPTS):
+        settings = asdict(options)
+        known = {"options": settings, "seed": seed, "data": problem.fingerprint(), "method": method}
+
+        def build(count: int, options: Options = options) -> SemidualFit | MinimaxFit:
+            return _trainee(problem, options, count, seed)
+
+        count = _count_steps(build, steps, budget_s, checkpoint_path, known)
+        trainee = build(count)
+        details |= {"steps": count, "options": settings}
+        try:
+            result = training.fit(
+                trainee,
+                steps=count,
+                evaluate_every=max(1, count // 20),
+                monitor=MONITOR[method],
+                label=f"map ({method})",
+                checkpoint_path=checkpoint_path,
+                identity={**known, "steps": count},
+            )
+        except FloatingPointError as error:
+            log.warning("%s; starting again with a quarter of the learning rate", error)
+            details["diverged_learning_rates"].append(options.learning_rate)
+            options = replace(options, learning_rate=0.25 * options.learning_rate)
+            continue
+        potentials, kept = _kept(trainee, result)
+        details |= {"kept_step": kept, "best_step": result.best_step}
+        return potentials, result, details
+    details["outcome"] = "the fit diverged at every learning rate"
+    log.warning("%s: %s", method, details["outcome"])
+    return [], None, details
+
+
+def _trainee(problem: Problem, options: Options, steps: int, seed: int) -> SemidualFit | MinimaxFit:
+    samples = (problem.source, problem.target, problem.held_out)
+    if isinstance(options, MinimaxOptions):
+        return MinimaxFit(*samples, options, steps, seed)
+    return SemidualFit(*samples, problem.coordinates.spread, options, steps, seed)
+
+
+def _count_steps(
+    build: Callable[[int], SemidualFit | MinimaxFit],
+    steps: int | None,
+    budget_s: float | None,
+    checkpoint_path: Path | None,
+    known: dict[str, Any],
+) -> int:
+    """Turn the budget into steps; a fit that continues keeps the number it started with."""
+    if steps is not None and budget_s is None:
+        return steps
+    if checkpoint_path is not None and checkpoint_path.exists():
+        saved = dict(checkpoint.load(checkpoint_path)["identity"])
+        count = saved.pop("steps", None)
+        if saved == known and count is not None:
+            return int(count)
+    affordable = max(20, int((60.0 if budget_s is None else budget_s) / _time_per_step(build)))
+    return affordable if steps is None else min(steps, affordable)
+
+
+def _time_per_step(build: Callable[[int], SemidualFit | MinimaxFit], steps: int = 28) -> float:
+    """Return the wall-clock seconds of a step, its share of the evaluations included."""
+    trial = build(1000)
+    for number in range(5):
+        trial.step(number)
+    start = time.perf_counter()
+    for number in range(5, 5 + steps):
+        trial.step(number)
+    return (time.perf_counter() - start) / steps
+
+
+def _kept(
+    trainee: SemidualFit | MinimaxFit, result: training.Result
+) -> tuple[list[Potential], int]:
+    """Return the potentials to use and the step which they are from.
+
+    The semi-dual keeps its last state. States from before the learning rate has come down can have
+    a lower dual value and yet be worse: the optimiser's noise in the narrow directions costs next
+    to nothing there but gives the map away to a classifier. The saddle point search doesn't settle;
+    its state of lowest held-out energy distance is kept.
+    """
+    if isinstance(trainee, MinimaxFit):
+        trainee.map.load_state_dict(result.best_weights)
+        return list(trainee.map.chain()), result.best_step
+    return [trainee.average], int(result.history[-1]["step"])

@@ -1,0 +1,186 @@
+"""Convex conjugates φ*(v) and their points ∇φ*(v), found numerically and certified."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from otcal.transport.potentials import Potential
+
+_NOISE = 1e-6  # relative rounding of a float32 objective: below it, values can't order two points
+
+
+@dataclass(frozen=True)
+class Conjugate:
+    """Conjugate points u ≈ ∇φ*(v) with a certificate for each.
+
+    Attributes
+    ----------
+    points
+        Minimisers u of φ(u) − ⟨u, v⟩, shape (n, d).
+    value
+        ⟨u, v⟩ − φ(u) ≤ φ*(v), shape (n,).
+    residual
+        |∇φ(u) − v|, shape (n,).
+    error_bound
+        residual / μ ≥ |u − ∇φ*(v)|, shape (n,): φ is μ-strongly convex, so this is a proof.
+    converged
+        residual ≤ tolerance, shape (n,).
+    """
+
+    points: Tensor
+    value: Tensor
+    residual: Tensor
+    error_bound: Tensor
+    converged: Tensor
+
+
+@torch.no_grad()
+def conjugate(
+    potential: Potential,
+    v: Tensor,
+    start: Tensor | None = None,
+    *,
+    tolerance: float = 1e-3,
+    max_iterations: int = 200,
+    memory: int = 6,
+    compact_every: int = 2,
+) -> Conjugate:
+    """Solve ∇φ(u) = v for every row of v by batched, safeguarded L-BFGS.
+
+    A step s of a row is accepted only if it lowers the row's objective J(u) = φ(u) − ⟨u, v⟩:
+    by its value, or by ⟨∇J(u + s), s⟩ ≤ 0 (convexity then gives J(u + s) ≤ J(u), also where
+    rounding hides the difference of values). Otherwise that row's next step is shortened.
+    Rows which have converged leave the batch, so one slow row doesn't hold up the others.
+
+    Parameters
+    ----------
+    potential
+        Strongly convex potential.
+    v
+        Arguments of φ*, shape (n, d).
+    start
+        First guess of the points, shape (n, d); default v.
+    tolerance
+        Converged where |∇φ(u) − v| ≤ tolerance · √d, so the same figure serves every dimension.
+    max_iterations
+        Steps after which a row is given up; it keeps its best point and ``converged`` says so.
+    memory
+        Pairs kept by L-BFGS.
+    compact_every
+        Steps between two removals of converged rows.
+    """
+    threshold = tolerance * math.sqrt(v.shape[1])
+    points = (v if start is None else start).clone()
+    value, gradient = potential.value_and_gradient(points)
+    best = value - (points * v).sum(1)
+    residual = gradient - v
+    rows = (residual.norm(dim=1) > threshold).nonzero().squeeze(1)
+    history = _History(memory)
+    active = _Rows(points[rows], v[rows], best[rows], residual[rows])
+    for iteration in range(max_iterations):
+        if len(rows) == 0:
+            break
+        active.step(potential, history)
+        if (iteration + 1) % compact_every and iteration + 1 < max_iterations:
+            continue
+        keep = active.residual.norm(dim=1) > threshold
+        if iteration + 1 == max_iterations:
+            keep = torch.zeros_like(keep)
+        if bool(keep.all()):
+            continue
+        done = rows[~keep]
+        points[done], best[done], residual[done] = (
+            active.points[~keep],
+            active.best[~keep],
+            active.residual[~keep],
+        )
+        rows = rows[keep]
+        active.select(keep)
+        history.select(keep)
+    norm = residual.norm(dim=1)
+    return Conjugate(points, -best, norm, norm / potential.strong_convexity(), norm <= threshold)
+
+
+class _History:
+    """Curvature pairs (s, y) of L-BFGS for every row."""
+
+    def __init__(self, memory: int) -> None:
+        self.memory = memory
+        self.steps: list[Tensor] = []
+        self.changes: list[Tensor] = []
+        self.inverses: list[Tensor] = []
+
+    def push(self, step: Tensor, change: Tensor) -> None:
+        curvature = (step * change).sum(1, keepdim=True)
+        usable = curvature > 1e-3 * (step * step).sum(1, keepdim=True)
+        inverse = torch.where(usable, 1.0 / curvature.clamp_min(1e-20), 0.0)
+        for store, item in (
+            (self.steps, step),
+            (self.changes, change),
+            (self.inverses, inverse),
+        ):
+            store.append(item)
+            del store[: -self.memory]
+
+    def direction(self, residual: Tensor) -> Tensor:
+        """Return the quasi-Newton descent step's negative, H · residual (two-loop recursion)."""
+        q = residual.clone()
+        if not self.steps:
+            return q
+        factors = []
+        triples = list(zip(self.steps, self.changes, self.inverses, strict=True))
+        for s, y, inverse in reversed(triples):
+            factor = inverse * (s * q).sum(1, keepdim=True)
+            q.addcmul_(factor, y, value=-1.0)
+            factors.append(factor)
+        s, y, inverse = triples[-1]
+        square = (y * y).sum(1, keepdim=True).clamp_min(1e-20)
+        scale = ((s * y).sum(1, keepdim=True) / square).clamp(1e-3, 1e3)
+        q *= torch.where(inverse > 0, scale, 1.0)
+        for (s, y, inverse), factor in zip(triples, reversed(factors), strict=True):
+            q.addcmul_(factor - inverse * (y * q).sum(1, keepdim=True), s)
+        # A direction that isn't one of descent (rounding) falls back to steepest descent.
+        return torch.where((q * residual).sum(1, keepdim=True) > 0, q, residual)
+
+    def select(self, keep: Tensor) -> None:
+        for store in (self.steps, self.changes, self.inverses):
+            store[:] = [item[keep] for item in store]
+
+
+class _Rows:
+    """The rows still being solved."""
+
+    def __init__(self, points: Tensor, v: Tensor, best: Tensor, residual: Tensor) -> None:
+        self.points, self.v, self.best, self.residual = points, v, best, residual
+        self.length = torch.ones_like(best)[:, None]
+        self.limit = math.sqrt(v.shape[1])  # one typical distance between two samples per step
+
+    def step(self, potential: Potential, history: _History) -> None:
+        step = history.direction(self.residual).mul_(-self.length)
+        reach = self.residual.norm(dim=1, keepdim=True).clamp_min(self.limit)
+        step *= (reach / step.norm(dim=1, keepdim=True).clamp_min(1e-12)).clamp(max=1.0)
+        trial = self.points + step
+        value, gradient = potential.value_and_gradient(trial)
+        inner = (trial * self.v).sum(1)
+        objective = value - inner
+        residual = gradient - self.v
+        history.push(step, residual - self.residual)
+        noise = _NOISE * (value.abs() + inner.abs())
+        accepted = (objective <= self.best) | ((residual * step).sum(1) <= 0)
+        accepted |= (objective <= self.best + noise) & (
+            residual.square().sum(1) < self.residual.square().sum(1)
+        )
+        accepted &= torch.isfinite(objective)
+        column = accepted[:, None]
+        self.points = torch.where(column, trial, self.points)
+        self.residual = torch.where(column, residual, self.residual)
+        self.best = torch.where(accepted, objective, self.best)
+        self.length = torch.where(column, (2.0 * self.length).clamp(max=1.0), 0.4 * self.length)
+
+    def select(self, keep: Tensor) -> None:
+        for name in ("points", "v", "best", "residual", "length"):
+            setattr(self, name, getattr(self, name)[keep])

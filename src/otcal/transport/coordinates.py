@@ -1,0 +1,106 @@
+"""Coordinates in which a transport problem is well conditioned, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from otcal.transport.gaussian import GaussianMap, power
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """Affine coordinates u of the source and v of the target, shapes (n, r), r ≤ d.
+
+    With the Gaussian map's A split symmetrically,
+
+        u = A^{1/2} (x − m₁) / s,    v = A^{-1/2} (y − m₂) / s,
+
+    ⟨u, v⟩ is the problem's own ⟨x − m₁, y − m₂⟩ / s²: convex potentials stay convex, optimal maps
+    stay optimal, and u ↦ v = u is the Gaussian map: only what is not Gaussian is left to learn.
+    Directions in which neither sample varies have no coordinate; they are only shifted.
+
+    All tensors are float32. A map v = t(u) is applied as
+    y = m₂ + t((x − m₁) source_in) target_out + (x − m₁) outside, its inverse with the other pair.
+    """
+
+    source_mean: Tensor
+    target_mean: Tensor
+    source_in: Tensor
+    target_out: Tensor
+    target_in: Tensor
+    source_out: Tensor
+    spread: Tensor
+    outside: Tensor | None
+
+    @property
+    def rank(self) -> int:
+        """Number of coordinates r."""
+        return int(self.source_in.shape[1])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all tensors by name."""
+        return {name: tensor for name, tensor in vars(self).items() if tensor is not None}
+
+    @staticmethod
+    def from_tensors(tensors: Mapping[str, Tensor]) -> Coordinates:
+        """Put together what `tensors` returned (`TypeError` when one is missing or unknown)."""
+        known = {name: tensor for name, tensor in tensors.items() if name != "outside"}
+        return Coordinates(**known, outside=tensors.get("outside"))
+
+    def to(self, device: torch.device) -> Coordinates:
+        """Return a copy on another device."""
+        return self.from_tensors({name: t.to(device) for name, t in self.tensors().items()})
+
+    def encode_source(self, x: Tensor) -> Tensor:
+        """Return u for source points, shape (n, r)."""
+        return (x - self.source_mean) @ self.source_in
+
+    def encode_target(self, y: Tensor) -> Tensor:
+        """Return v for target points, shape (n, r)."""
+        return (y - self.target_mean) @ self.target_in
+
+    def decode_target(self, v: Tensor, x: Tensor) -> Tensor:
+        """Return the target point with coordinates v that belongs to the source point x."""
+        y = torch.addmm(self.target_mean, v, self.target_out)
+        return y if self.outside is None else y + (x - self.source_mean) @ self.outside
+
+    def decode_source(self, u: Tensor, y: Tensor) -> Tensor:
+        """Return the source point with coordinates u that belongs to the target point y."""
+        x = torch.addmm(self.source_mean, u, self.source_out)
+        return x if self.outside is None else x + (y - self.target_mean) @ self.outside
+
+
+def precondition(gaussian: GaussianMap, unit: NDArray[np.float64]) -> Coordinates:
+    """Return the coordinates of a Gaussian map that was fitted to x / unit and y / unit.
+
+    Parameters
+    ----------
+    gaussian
+        The map between the samples in units of `unit`.
+    unit
+        Length of one unit of each feature, shape (d,).
+    """
+    root, inverse = power(gaussian.core, 0.5), power(gaussian.core, -0.5)
+    variances, axes = np.linalg.eigh(root @ gaussian.covariance @ root)
+    scale = float(np.sqrt(variances.sum() / max(1, len(variances)))) or 1.0
+    into, out = gaussian.support / unit[:, None], gaussian.support.T * unit
+    full = len(root) == len(unit)
+    outside = None if full else gaussian.outside / unit[:, None] * unit
+    arrays = {
+        "source_mean": gaussian.source_mean * unit,
+        "target_mean": gaussian.target_mean * unit,
+        "source_in": into @ root @ axes / scale,
+        "target_out": scale * axes.T @ root @ out,
+        "target_in": into @ inverse @ axes / scale,
+        "source_out": scale * axes.T @ inverse @ out,
+        "spread": np.sqrt(np.maximum(variances, 0.0)) / scale,
+    }
+    tensors = {name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()}
+    tail = None if outside is None else torch.from_numpy(outside.astype(np.float32))
+    return Coordinates(**tensors, outside=tail)

@@ -1,0 +1,266 @@
+"""A fitted transport map: apply, invert, save and load. Nothing here can train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from otcal.runtime.errors import InputError
+from otcal.runtime.files import atomic_path, read_json, sha256, write_json
+from otcal.transport.conjugate import conjugate
+from otcal.transport.coordinates import Coordinates
+from otcal.transport.nicnn import InputConvexNetwork
+from otcal.transport.potentials import ConvexPotential, Potential, QuadraticPotential
+
+Samples = TypeVar("Samples", NDArray[np.floating], Tensor)
+
+FORMAT = "otcal.transport/1"
+CHUNK = 8192
+"""Points handled at a time: bounds the memory, whatever the size of the array."""
+
+_KINDS: dict[str, type[Potential]] = {
+    "quadratic": QuadraticPotential,
+    "convex": ConvexPotential,
+    "icnn": InputConvexNetwork,
+}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
+
+
+@dataclass(frozen=True)
+class Inverse:
+    """Points of the inverse map with a certificate.
+
+    Attributes
+    ----------
+    points
+        Source points, shape (n, d), of the kind (NumPy or torch) that was asked with.
+    residual
+        |t(u) − v| / √r in the well-conditioned coordinates, shape (n,): 1 is one typical spread.
+    error_bound
+        Upper bound of |u − t⁻¹(v)| / √r for the returned u, shape (n,), proven by strong convexity;
+        NaN for a composition of several potentials, for which there is no such proof.
+    converged
+        Whether the residual is below the requested tolerance, shape (n,).
+    """
+
+    points: Any
+    residual: NDArray[np.float32]
+    error_bound: NDArray[np.float32]
+    converged: NDArray[np.bool_]
+
+
+class TransportMap:
+    """T = decode ∘ ∇φ_K ∘ … ∘ ∇φ_1 ∘ encode; one potential (K = 1) makes it a Brenier map.
+
+    Parameters
+    ----------
+    coordinates
+        Affine changes of coordinates around the potentials.
+    potentials
+        Convex potentials in the order of application.
+    """
+
+    def __init__(self, coordinates: Coordinates, potentials: Sequence[Potential]) -> None:
+        self.coordinates = coordinates
+        self.potentials = [potential.eval().requires_grad_(False) for potential in potentials]
+
+    @property
+    def dimension(self) -> int:
+        """Number of features d."""
+        return len(self.coordinates.source_mean)
+
+    @property
+    def is_gradient(self) -> bool:
+        """Whether the map is the gradient of one convex function by construction."""
+        return len(self.potentials) == 1
+
+    def to(self, device: torch.device | str) -> TransportMap:
+        """Return this map on another device (its potentials move with it)."""
+        device = torch.device(device)
+        return TransportMap(
+            self.coordinates.to(device), [potential.to(device) for potential in self.potentials]
+        )
+
+    def transport(self, x: Samples) -> Samples:
+        """Move source points to the target.
+
+        Parameters
+        ----------
+        x
+            Points, shape (n, d); NumPy in, NumPy (float32) out; torch in, torch out on x's device.
+
+        Raises
+        ------
+        InputError
+            When x has another shape or holds NaN or infinities.
+        """
+        return self._chunked(x, self._transport)
+
+    def inverse(self, y: Samples, tolerance: float = 1e-3, max_iterations: int = 300) -> Inverse:
+        """Move target points back to the source by convex conjugation, ∇φ*.
+
+        Parameters
+        ----------
+        y
+            Points, shape (n, d).
+        tolerance
+            A point has converged when its residual is below this (see `Inverse.residual`).
+        max_iterations
+            Steps after which a point is given up; ``converged`` then says so.
+        """
+        certificates: list[Tensor] = []
+
+        def back(piece: Tensor) -> Tensor:
+            points, certificate = self._inverse(piece, tolerance, max_iterations)
+            certificates.append(certificate)
+            return points
+
+        points = self._chunked(y, back)
+        table = torch.cat(certificates) if certificates else torch.empty(0, 3)
+        residual, bound, converged = table.cpu().numpy().T
+        return Inverse(points, residual, bound, converged > 0)
+
+    def save(self, path: str | Path, notes: dict[str, Any] | None = None) -> None:
+        """Write weights to `path` (.safetensors) and the description beside it (.json).
+
+        Parameters
+        ----------
+        path
+            Name of the weights file.
+        notes
+            JSON-ready content for the description, such as diagnostics and provenance.
+        """
+        tensors = {f"coordinates.{k}": v for k, v in self.coordinates.tensors().items()}
+        for i, potential in enumerate(self.potentials):
+            for name, tensor in potential.state_dict().items():
+                tensors[f"potentials.{i}.{name}"] = tensor
+        with atomic_path(path) as temporary:
+            save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary)
+        description = {
+            "format": FORMAT,
+            "dimension": self.dimension,
+            "rank": self.coordinates.rank,
+            "gradient_of_one_convex_potential": self.is_gradient,
+            "potentials": [_describe(potential) for potential in self.potentials],
+            "weights_sha256": sha256(path),
+            "notes": notes or {},
+        }
+        write_json(description_path(path), description)
+
+    @staticmethod
+    def load(path: str | Path) -> TransportMap:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            When a file is missing, damaged, of another format, or the two don't belong together.
+        """
+        description = read_json(description_path(path))
+        if not isinstance(description, dict) or description.get("format") != FORMAT:
+            raise InputError(
+                description_path(path), "format", f"is not {FORMAT}", "Fit the map again"
+            )
+        tensors = _read_tensors(path)
+        if sha256(path) != description.get("weights_sha256"):
+            raise InputError(
+                path,
+                "file",
+                f"is not the file that {description_path(path).name} describes",
+                "Keep the two files of one fit together, or fit the map again",
+            )
+        try:
+            coordinates = Coordinates.from_tensors(_below(tensors, "coordinates."))
+            potentials = []
+            for i, entry in enumerate(description["potentials"]):
+                potential = _KINDS[entry["kind"]](**entry["architecture"])
+                potential.load_state_dict(_below(tensors, f"potentials.{i}."))
+                potentials.append(potential)
+        except (KeyError, TypeError, RuntimeError) as error:
+            problem = " ".join(str(error).split())
+            raise InputError(
+                path,
+                "weights",
+                f"do not fit the description beside them ({problem})",
+                "Keep the two files of one fit together, or fit the map again",
+            ) from None
+        return TransportMap(coordinates, potentials)
+
+    def _transport(self, x: Tensor) -> Tensor:
+        u = self.coordinates.encode_source(x)
+        for potential in self.potentials:
+            u = potential.value_and_gradient(u)[1]
+        return self.coordinates.decode_target(u, x)
+
+    def _inverse(self, y: Tensor, tolerance: float, max_iterations: int) -> tuple[Tensor, Tensor]:
+        v = self.coordinates.encode_target(y)
+        unit = max(1, v.shape[1]) ** 0.5
+        residual = torch.zeros(len(v), device=v.device)
+        bound = torch.zeros_like(residual) if self.is_gradient else residual + torch.nan
+        converged = torch.ones_like(residual)
+        for potential in reversed(self.potentials):
+            found = conjugate(potential, v, tolerance=tolerance, max_iterations=max_iterations)
+            v = found.points
+            residual = torch.maximum(residual, found.residual / unit)
+            bound = torch.maximum(bound, found.error_bound / unit) if self.is_gradient else bound
+            converged = converged * found.converged
+        points = self.coordinates.decode_source(v, y)
+        return points, torch.stack([residual, bound, converged], dim=1)
+
+    def _chunked(self, points: Samples, function: Callable[[Tensor], Tensor]) -> Samples:
+        if points.ndim != 2 or points.shape[1] != self.dimension:
+            raise InputError(
+                "transport",
+                "points",
+                f"have shape {tuple(points.shape)}",
+                f"This map takes (n, {self.dimension})",
+            )
+        home = self.coordinates.source_mean.device
+        given = points.device if isinstance(points, Tensor) else torch.device("cpu")
+        result = torch.empty(points.shape, device=given)
+        with torch.no_grad():
+            for start in range(0, len(points), CHUNK):
+                rows = points[start : start + CHUNK]
+                # A copy, as Arrow hands out arrays that torch must not write to.
+                piece = rows if isinstance(rows, Tensor) else torch.from_numpy(np.array(rows))
+                piece = piece.to(home, torch.float32)
+                if not bool(torch.isfinite(piece).all()):
+                    raise InputError(
+                        "transport", "points", "hold NaN or infinite values", "Drop these rows"
+                    )
+                result[start : start + CHUNK] = function(piece)
+        return result if isinstance(points, Tensor) else result.numpy()
+
+
+def description_path(path: str | Path) -> Path:
+    """Return the name of the JSON file that belongs to a weights file."""
+    return Path(path).with_suffix(".json")
+
+
+def _describe(potential: Potential) -> dict[str, Any]:
+    return {"kind": _NAMES[type(potential)], "architecture": potential.architecture()}
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _read_tensors(path: str | Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as stream:
+            return {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise InputError(path, "file", "does not exist", "Check the path") from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            path, "file", f"is not a safetensors file ({error})", "Fit the map again"
+        ) from None

@@ -1,0 +1,202 @@
+"""The default solver: one convex potential, fitted by the semi-dual of the transport problem.
+
+In coordinates where the Gaussian map is the identity, minimise over convex φ
+
+    E φ(u) + E φ*(v),    φ*(v) = max_u ⟨u, v⟩ − φ(u),
+
+whose minimiser's gradient is the optimal map ([MTG] (7, 10) with f eliminated; Makkuva et al.,
+arXiv:1908.10962, section 2). The maximiser u*(v) is found numerically, starting from where it was
+when that target point was last visited. By the envelope theorem the gradient in the parameters is
+that of E φ(u) − E φ(u*(v)): first derivatives of one network only, no second network, no double
+backward pass (Amos, arXiv:2210.12153, compares conjugate solvers).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from otcal.runtime.checkpoint import Tree
+from otcal.runtime.seeds import derive
+from otcal.transport.conjugate import conjugate
+from otcal.transport.heldout import HeldOut
+from otcal.transport.potentials import ConvexPotential
+
+SMALLEST_SCALE = 1e-3
+"""Floor of a coordinate's relative spread."""
+
+
+@dataclass(frozen=True)
+class SemidualOptions:
+    """Settings of the solver.
+
+    Attributes
+    ----------
+    hidden
+        Units of each layer of the potential.
+    learning_rate
+        Highest learning rate of Adam; a cosine takes it to 0.2 % of this.
+    batch
+        Source and target points per step.
+    noise
+        Standard deviation of the Gaussian noise added to the training points, in units of each
+        coordinate's spread. The exact optimal map between two finite samples follows every point;
+        smoothed samples have a smoother one. 0 suits low dimensions and very many points.
+    damping
+        The units see coordinate i times spread_i^damping. Narrow directions (a tagger's latent has
+        many) then start without a share in the map and get one only if the data ask for it.
+    averaging
+        The returned weights are a running mean over about this share of the steps so far.
+    tolerance
+        Residual at which a training point's conjugation stops, in units of a typical coordinate.
+    """
+
+    hidden: tuple[int, ...] = (128, 128)
+    learning_rate: float = 2e-2
+    batch: int = 1024
+    noise: float = 0.0
+    damping: float = 0.5
+    averaging: float = 0.1
+    tolerance: float = 0.05
+
+
+class SemidualFit:
+    """Trainee of `otcal.runtime.training.fit`.
+
+    Parameters
+    ----------
+    source, target
+        Training points u and v, shapes (n, r) and (m, r), float32, on the device of the fit.
+    held_out
+        Validation samples.
+    spread
+        Spread of each coordinate, shape (r,).
+    options
+        Settings.
+    steps
+        Length of the learning-rate schedule.
+    seed
+        Seed of the potential and of the batches.
+    """
+
+    def __init__(
+        self,
+        source: Tensor,
+        target: Tensor,
+        held_out: HeldOut,
+        spread: Tensor,
+        options: SemidualOptions,
+        steps: int,
+        seed: int,
+    ) -> None:
+        self.source, self.target, self.held_out = source, target, held_out
+        self.options, self.steps, self.seed, self.spread = options, steps, seed, spread
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(seed, "potential"))
+            scales = spread.clamp_min(SMALLEST_SCALE) ** options.damping
+            scales /= (scales * spread).square().mean().sqrt().clamp_min(SMALLEST_SCALE)
+            network = ConvexPotential(source.shape[1], options.hidden, scales=scales)
+        self.potential = network.to(source.device)
+        self.potential.start_at_identity(source[:4096])
+        self.average = copy.deepcopy(self.potential)
+        self.points = target.clone()  # conjugate point of every target point
+        self.optimiser = torch.optim.Adam(
+            self.potential.parameters(), options.learning_rate, betas=(0.9, 0.99), fused=True
+        )
+        self.orders: dict[str, tuple[int, Tensor]] = {}
+
+    def step(self, number: int) -> Mapping[str, float]:
+        """Do one descent step; return the share of target points whose conjugation failed."""
+        options = self.options
+        rate = options.learning_rate * schedule(number, self.steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        rows = self._batch("target", len(self.target), number)
+        u = self.source[self._batch("source", len(self.source), number)]
+        v = self.target[rows]
+        if options.noise:
+            u, v = self._smear(u, number, 0), self._smear(v, number, 1)
+        found = conjugate(
+            self.potential, v, self.points[rows], tolerance=options.tolerance, max_iterations=12
+        )
+        self.points[rows] = found.points
+        # A point far from its conjugate would pull with a wrong gradient: it sits this step out.
+        usable = (found.residual <= 5.0 * options.tolerance * math.sqrt(u.shape[1])).float()
+        weights = torch.cat(
+            [torch.full_like(u[:, 0], 1.0 / len(u)), -usable / usable.sum().clamp_min(1.0)]
+        )
+        self.optimiser.zero_grad(set_to_none=True)
+        self.potential.accumulate(torch.cat([u, found.points]), weights)
+        clip_grad_norm_(self.potential.parameters(), 1.0)
+        self.optimiser.step()
+        self._update_average(number)
+        return {"conjugate_failed": 1.0 - float(usable.mean())}
+
+    def evaluate(self) -> Mapping[str, float]:
+        """Return the held-out figures of the averaged potential.
+
+        Raises
+        ------
+        FloatingPointError
+            When the dual value is far above the Gaussian map's, or NaN.
+        """
+        figures = self.held_out.semidual(self.average)
+        if not figures["dual"] < 0.25 * self.source.shape[1]:
+            raise FloatingPointError(f"the fit diverged: dual value {figures['dual']:.3g}")
+        return figures
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the averaged potential's weights."""
+        return self.average.state_dict()
+
+    def state(self) -> Tree:
+        """Return everything that decides the rest of the fit."""
+        return {
+            "potential": self.potential.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "points": self.points,
+            "held_out": self.held_out.points,
+        }
+
+    def restore(self, state: Tree) -> None:
+        """Put back what `state` returned."""
+        self.potential.load_state_dict(state["potential"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.points = state["points"].to(self.target)
+        self.held_out.points = state["held_out"].to(self.target)
+
+    def _batch(self, side: str, size: int, number: int) -> Tensor:
+        """Return the rows of step `number`: every point once per pass, in an order by seed."""
+        batch = min(self.options.batch, size)
+        passes, position = divmod(number, size // batch)
+        if self.orders.get(side, (-1,))[0] != passes:
+            generator = torch.Generator().manual_seed(derive(self.seed, side, passes))
+            order = torch.randperm(size, generator=generator).to(self.source.device)
+            self.orders[side] = (passes, order)
+        return self.orders[side][1][position * batch : (position + 1) * batch]
+
+    def _smear(self, points: Tensor, number: int, side: int) -> Tensor:
+        generator = torch.Generator().manual_seed(derive(self.seed, "noise", number, side))
+        noise = torch.randn(points.shape, generator=generator).to(points)
+        return points + self.options.noise * self.spread * noise
+
+    @torch.no_grad()
+    def _update_average(self, number: int) -> None:
+        share = 1.0 / (1.0 + self.options.averaging * (number + 1))
+        pairs = zip(self.average.parameters(), self.potential.parameters(), strict=True)
+        for mean, parameter in pairs:
+            mean.lerp_(parameter, share)
+
+
+def schedule(number: int, steps: int) -> float:
+    """Return the relative learning rate: a short linear rise, then a cosine from 1 to 0.002."""
+    rise = min(1.0, (number + 1) / min(100, max(1, steps // 10)))
+    return rise * (0.002 + 0.499 * (1.0 + math.cos(math.pi * number / steps)))

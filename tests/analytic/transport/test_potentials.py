@@ -1,0 +1,120 @@
+"""Convexity by construction, and derivatives against autograd."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otcal.transport.nicnn import InputConvexNetwork, NestedConvexNetwork
+from otcal.transport.potentials import ConvexPotential, Potential, hessian
+
+
+def potential(kind: str, d: int, seed: int = 0) -> Potential:
+    torch.manual_seed(seed)
+    if kind == "icnn":
+        return InputConvexNetwork(d, (24, 16))
+    network = ConvexPotential(d, (24, 16, 8), scales=torch.linspace(0.3, 2.0, d))
+    with torch.no_grad():  # away from the starting values, as a fit would leave it
+        for parameter in network.parameters():
+            parameter.add_(0.5 * torch.randn_like(parameter))
+    return network
+
+
+KINDS = ["convex", "icnn"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("reach", [1.0, 1e3, 1e6])
+def test_convex_along_segments(kind: str, reach: float) -> None:
+    network = potential(kind, 6).double()
+    a, b = (reach * torch.randn(500, 6, dtype=torch.float64) for _ in range(2))
+    t = torch.rand(500, 1, dtype=torch.float64)
+    ends = torch.stack([network(a), network(b)])
+    chord = (1 - t[:, 0]) * ends[0] + t[:, 0] * ends[1]
+    assert (chord - network((1 - t) * a + t * b) >= -1e-12 * ends.abs().amax(0)).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("reach", [0.0, 1.0, 30.0, 1e3, 1e6])
+def test_jacobian_is_symmetric_and_positive_in_float32(kind: str, reach: float) -> None:
+    network = potential(kind, 6)
+    jacobian = hessian(network, reach * torch.randn(200, 6))
+    size = jacobian.abs().amax((1, 2))
+    assert ((jacobian - jacobian.mT).abs().amax((1, 2)) <= 1e-5 * size).all()
+    smallest = torch.linalg.eigvalsh(jacobian.double())[:, 0]
+    assert (smallest >= network.strong_convexity() - 1e-5 * size).all()
+
+
+@given(seed=st.integers(0, 10_000), reach=st.floats(0.01, 1e4))
+@settings(max_examples=30, deadline=None)
+def test_gradient_is_monotone_whatever_the_parameters(seed: int, reach: float) -> None:
+    network = potential("convex", 4, seed)
+    a, b = (reach * torch.randn(64, 4) for _ in range(2))
+    change = network.value_and_gradient(a)[1] - network.value_and_gradient(b)[1]
+    inner, length = (change * (a - b)).sum(1), (a - b).square().sum(1)
+    rounding = 1e-6 * change.norm(dim=1) * (a.norm(dim=1) + b.norm(dim=1))
+    assert (inner >= network.strong_convexity() * length - rounding).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_written_out_gradient_agrees_with_autograd(kind: str) -> None:
+    network = potential(kind, 5).double()
+    u = torch.randn(40, 5, dtype=torch.float64, requires_grad=True)
+    expected = torch.autograd.grad(network(u).sum(), u)[0]
+    value, gradient = network.value_and_gradient(u.detach())
+    torch.testing.assert_close(value, network(u).detach())
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_parameter_gradient_agrees_with_autograd() -> None:
+    network = potential("convex", 5).double()
+    u, weights = torch.randn(40, 5, dtype=torch.float64), torch.randn(40, dtype=torch.float64)
+    expected = torch.autograd.grad((weights * network(u)).sum(), list(network.parameters()))
+    network.accumulate(u, weights)
+    for parameter, gradient in zip(network.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
+def test_start_is_close_to_the_identity() -> None:
+    torch.manual_seed(0)
+    network, u = ConvexPotential(16), torch.randn(2000, 16)
+    network.start_at_identity(u)
+    error = (network.gradient(u) - u).square().sum(1).mean()
+    assert error < 0.05 * u.square().sum(1).mean()
+
+
+def test_nested_network_composes_gradients_and_trains_through_them() -> None:
+    torch.manual_seed(0)
+    network = NestedConvexNetwork(3, blocks=2, hidden=(16, 16)).double()
+    x = torch.randn(20, 3, dtype=torch.float64, requires_grad=True)
+    first, second = network.chain()
+    inner = torch.autograd.grad(first(x).sum(), x, create_graph=True)[0]
+    moved = torch.autograd.grad(second(inner).sum(), inner, create_graph=True)[0]
+    torch.testing.assert_close(network.transport(x), moved)
+    torch.testing.assert_close(network(x), second(inner))
+    weights = torch.randn(20, 3, dtype=torch.float64)
+    parameters = list(network.parameters())
+    # Double backward through autograd's own gradient against the written-out one.
+    slow = torch.autograd.grad((weights * moved).sum(), parameters, allow_unused=True)
+    fast = torch.autograd.grad(
+        (weights * network.transport(x)).sum(), parameters, allow_unused=True
+    )
+    for one, other in zip(slow, fast, strict=True):
+        if one is not None and other is not None:
+            torch.testing.assert_close(one, other)
+        else:  # constants of a block drop out of its gradient
+            assert all(g is None or not g.any() for g in (one, other))
+
+
+def test_composition_is_not_a_gradient() -> None:
+    torch.manual_seed(0)
+    network = NestedConvexNetwork(3, blocks=2, hidden=(16, 16)).double()
+    with torch.no_grad():
+        for block in network.chain():
+            block.strength.fill_(30.0)
+    jacobian = torch.func.vmap(
+        torch.func.jacrev(lambda row: network.transport(row[None]).squeeze(0))
+    )(torch.randn(20, 3, dtype=torch.float64))
+    assert (jacobian - jacobian.mT).abs().max() > 1e-3 * jacobian.abs().max()

@@ -1,0 +1,113 @@
+"""The step that applies the map and runs the rest of the tagger's head again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from otcal.runtime.errors import InputError
+from otcal.runtime.files import sha256, write_json
+from otcal.samples import tables
+from otcal.samples.classes import CLASSES
+from otcal.samples.jets import JET_FLOATS
+from otcal.samples.latents import LATENT_SCHEMA, LAYERS, read_latents
+from otcal.steps import calibrate
+from otcal.tagger.head import FORMAT, Head, weights_metadata
+from otcal.transport.api import fit_map
+from otcal.transport.semidual import SemidualOptions
+
+N = 600
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("calibrate")
+    rng = np.random.default_rng(0)
+    label = (np.arange(N) % 3).astype(np.int8)
+    columns = {"jet_id": pa.array(rng.choice(10**9, N, replace=False)), "label": pa.array(label)}
+    columns |= {name: pa.array(rng.uniform(500, 1000, N)) for name in JET_FLOATS}
+    columns |= {
+        name: tables.fixed_size_list(rng.normal(size=(N, width)).astype(np.float32))
+        for name, width in LAYERS.items()
+    }
+    table = pa.table(columns).cast(LATENT_SCHEMA)
+    with tables.table_writer(path / "source.parquet", LATENT_SCHEMA, {}) as writer:
+        for start in range(0, N, 250):
+            writer.write_table(table.slice(start, 250))
+    torch.manual_seed(0)
+    head = Head(16, [128, 128, 128], len(CLASSES))
+    tensors = {f"head.{name}": tensor for name, tensor in head.state_dict().items()}
+    save_file(tensors, path / "tagger.safetensors", metadata=weights_metadata())
+    description = {
+        "format": FORMAT,
+        "classes": list(CLASSES),
+        "head": [128, 128, 128],
+        "architecture": {"d_model": 16},
+        "preprocessing": {},
+        "weights_sha256": sha256(path / "tagger.safetensors"),
+    }
+    write_json(path / "tagger.json", description)
+    source, target = rng.normal(size=(300, 128)), 2.0 * rng.normal(size=(300, 128)) + 1.0
+    options = SemidualOptions(hidden=(16, 16), batch=64)
+    fitted = fit_map(source, target, steps=20, select=False, options=options)
+    fitted.save(path / "map.safetensors", {"layer": "z128"})
+    return path
+
+
+def run(root: Path, output: Path, classes: list[str], transport_map: str = "map") -> None:
+    calibrate.main(
+        [
+            *("--spec", json.dumps({"classes": classes}), "--threads", "1", "--device", "cpu"),
+            *("--source", str(root / "source.parquet")),
+            *("--map", str(root / f"{transport_map}.safetensors")),
+            *("--tagger", str(root / "tagger.safetensors"), "--output", str(output)),
+        ]
+    )
+
+
+def test_all_layers_follow_from_the_moved_one(root: Path, tmp_path: Path) -> None:
+    run(root, tmp_path / "calibrated.parquet", ["QCD"])
+    columns = LATENT_SCHEMA.names
+    before = read_latents(root / "source.parquet", columns, labels=[0])
+    after = read_latents(tmp_path / "calibrated.parquet", columns)
+    for name in ("jet_id", "label", *JET_FLOATS):
+        np.testing.assert_array_equal(after[name], before[name])
+    assert len(after["jet_id"]) == N // 3
+    from otcal.tagger.head import load_head
+    from otcal.transport.fitted import TransportMap
+
+    moved = TransportMap.load(root / "map.safetensors").transport(before["z128"])
+    zp128, z10 = load_head(root / "tagger.safetensors").from_z128(torch.from_numpy(moved))
+    np.testing.assert_allclose(after["z128"], moved, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(after["zp128"], zp128.numpy(), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(after["z10"], z10.numpy(), rtol=1e-5, atol=1e-5)
+    assert np.abs(after["z128"] - before["z128"]).mean() > 0.5
+    provenance = tables.read_provenance(tmp_path / "calibrated.parquet")
+    assert provenance["step"] == "calibrate"
+    assert len(provenance["inputs"]) == 3
+
+
+def test_several_classes_can_be_calibrated(root: Path, tmp_path: Path) -> None:
+    run(root, tmp_path / "calibrated.parquet", ["QCD", "Hbb"])
+    labels = read_latents(tmp_path / "calibrated.parquet", ["label"])["label"]
+    assert np.bincount(labels).tolist() == [N // 3, N // 3]
+
+
+def test_empty_class_is_refused_and_leaves_no_file(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has no jet of Tbl"):
+        run(root, tmp_path / "calibrated.parquet", ["Tbl"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_map_of_another_layer_is_refused(root: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    fitted = fit_map(rng.normal(size=(50, 10)), rng.normal(size=(50, 10)), method="gaussian")
+    fitted.save(root / "other.safetensors", {"layer": "z10"})
+    with pytest.raises(InputError, match="is a map of z10 with 10 features"):
+        run(root, tmp_path / "calibrated.parquet", ["QCD"], "other")

@@ -1,0 +1,135 @@
+"""The step that fits the map: what is in its files, and how it fails."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from otcal.runtime.errors import InputError
+from otcal.samples import splits, tables
+from otcal.samples.jets import JET_FLOATS
+from otcal.samples.latents import LATENT_SCHEMA, LAYERS, read_latents
+from otcal.steps import fit_map
+from otcal.transport.fitted import TransportMap
+
+SPLITS = {"train": 0.6, "validation": 0.2, "test": 0.2}
+SPEC = {
+    "splits": SPLITS,
+    "layer": "z10",
+    "steps": 60,
+    "convex": {"hidden": [16, 16], "batch": 128, "noise": 0.2},
+}
+
+
+def write_latents(path: Path, seed: int, shift: float = 0.0, n: int = 1500) -> Path:
+    """Write latents of two classes; only QCD (label 0) is shifted."""
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, 2, n).astype(np.int8)
+    columns = {"jet_id": pa.array(rng.choice(10**9, n, replace=False)), "label": pa.array(label)}
+    columns |= {name: pa.array(rng.uniform(500, 1000, n)) for name in JET_FLOATS}
+    for name, width in LAYERS.items():
+        values = rng.normal(size=(n, width))
+        values = np.where(label[:, None] == 0, values + shift, values + 50.0)
+        columns[name] = tables.fixed_size_list(values.astype(np.float32))
+    tables.write_table(path, pa.table(columns), LATENT_SCHEMA, {"step": "test"})
+    return path
+
+
+def run(root: Path, spec: dict[str, object], *more: str) -> None:
+    fit_map.main(
+        [
+            *("--spec", json.dumps(spec), "--threads", "1", "--device", "cpu"),
+            *("--source", str(root / "source.parquet")),
+            *("--target", str(root / "target.parquet")),
+            *("--output", str(root / "map.safetensors")),
+            *("--learning-curve", str(root / "learning_curve.csv")),
+            *("--diagnostics", str(root / "diagnostics.json"), *more),
+        ]
+    )
+
+
+@pytest.fixture
+def latents(tmp_path: Path) -> Path:
+    write_latents(tmp_path / "source.parquet", 1)
+    write_latents(tmp_path / "target.parquet", 2, shift=3.0)
+    return tmp_path
+
+
+def test_map_moves_unseen_jets_of_the_fitted_class(latents: Path) -> None:
+    run(latents, SPEC)
+    fitted = TransportMap.load(latents / "map.safetensors")
+    unseen = read_latents(latents / "source.parquet", ["z10"], SPLITS, "test", [0])["z10"]
+    target = read_latents(latents / "target.parquet", ["z10"], SPLITS, "test", [0])["z10"]
+    moved = fitted.transport(unseen)
+    # The other class lies 50 away: had it entered the fit, the means would be far off.
+    np.testing.assert_allclose(moved.mean(0), target.mean(0), atol=0.4)
+    np.testing.assert_allclose(moved.std(0), target.std(0), rtol=0.2)
+
+
+def test_files_say_what_was_fitted_and_on_what(latents: Path) -> None:
+    run(latents, SPEC)
+    diagnostics = json.loads((latents / "diagnostics.json").read_text())
+    assert set(diagnostics["candidates"]) == {"gaussian", "convex"}
+    assert diagnostics["winner"] in diagnostics["candidates"]
+    counts = {}
+    for name in ("source", "target"):
+        table = read_latents(latents / f"{name}.parquet", ["jet_id", "label"])
+        for split in ("train", "validation"):
+            inside = splits.select(table["jet_id"], SPLITS, split)
+            key = name if split == "train" else f"held_out_{name}"
+            counts[key] = int((inside & (table["label"] == 0)).sum())
+    assert diagnostics["points"] == counts
+    with (latents / "learning_curve.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [float(row["step"]) for row in rows] == [0.0, *range(3, 61, 3)]
+    assert all(np.isfinite(float(row["energy"])) for row in rows)
+    assert float(rows[0]["energy"]) == diagnostics["candidates"]["gaussian"]["energy"]
+    notes = json.loads((latents / "map.json").read_text())["notes"]
+    assert notes["layer"] == "z10"
+    assert notes["provenance"]["spec"]["splits"] == SPLITS
+    assert len(notes["provenance"]["inputs"]) == 2
+
+
+def test_same_spec_gives_the_same_map(latents: Path) -> None:
+    run(latents, SPEC)
+    first = (latents / "map.safetensors").read_bytes()
+    run(latents, SPEC)
+    assert (latents / "map.safetensors").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": "magic"}, "method.*magic"),
+        ({"stepz": 3}, "stepz.*not a known key.*steps"),
+        ({"classes": ["XYZ"]}, "classes.*XYZ.*QCD"),
+        ({"splits": {"train": 1.0}}, "validation"),
+        ({"steps": None}, "steps or budget_s"),
+        ({"classes": ["Tbl"]}, "source.parquet: label: has 0 train jets of Tbl"),
+    ],
+)
+def test_wrong_settings_are_named(latents: Path, change: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        run(latents, {**SPEC, **change})
+    assert not (latents / "map.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.unlink(), "does not exist"),
+        (lambda path: path.write_bytes(b"PAR1 not really"), "not a readable Parquet file"),
+    ],
+)
+def test_damaged_latents_are_named(
+    latents: Path, damage: Callable[[Path], None], message: str
+) -> None:
+    damage(latents / "target.parquet")
+    with pytest.raises(InputError, match=f"target.parquet.*{message}"):
+        run(latents, SPEC)

@@ -1,0 +1,231 @@
+"""fit_map: determinism, resume, bad input, hard samples, divergence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from otcal.runtime import training
+from otcal.runtime.errors import InputError
+from otcal.transport.api import fit_map
+from otcal.transport.minimax import MinimaxFit, MinimaxOptions
+from otcal.transport.problem import prepare
+from otcal.transport.semidual import SemidualFit, SemidualOptions, schedule
+
+SMALL = SemidualOptions(hidden=(16, 16), batch=64, noise=0.1)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def samples(n: int = 400, d: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, d)), rng.normal(size=(n, d)) ** 3 + 1.0
+
+
+def test_steps_and_seed_decide_every_bit() -> None:
+    source, target = samples()
+    runs = [
+        fit_map(source, target, steps=20, seed=seed, options=SMALL, select=False).transport(source)
+        for seed in (1, 1, 2)
+    ]
+    np.testing.assert_array_equal(runs[0], runs[1])
+    assert not np.array_equal(runs[0], runs[2])
+
+
+class InterruptionError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "trainee"),
+    [
+        ("convex", SMALL, SemidualFit),
+        ("minimax", MinimaxOptions(blocks=2, hidden=(8, 8), batch=32), MinimaxFit),
+    ],
+)
+def test_interrupted_fit_ends_with_the_same_bits(
+    method: str,
+    options: SemidualOptions | MinimaxOptions,
+    trainee: type,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source, target = samples()
+
+    def run(path: Path | None) -> tuple[np.ndarray, list[dict[str, float]]]:
+        fitted = fit_map(
+            source,
+            target,
+            method=method,
+            steps=40,
+            options=options,
+            select=False,
+            checkpoint_path=path,
+        )
+        return fitted.transport(source), fitted.learning_curve
+
+    whole, curve = run(None)
+    path = tmp_path / "checkpoint.safetensors"
+    step = trainee.step
+    original = training.fit
+
+    def stop_at_25(self: object, number: int) -> object:
+        if number == 25:
+            raise InterruptionError
+        return step(self, number)
+
+    monkeypatch.setattr(
+        "otcal.transport.api.training.fit",
+        lambda *args, **kwargs: original(*args, **kwargs, checkpoint_every_s=0.0),
+    )
+    monkeypatch.setattr(trainee, "step", stop_at_25)
+    with pytest.raises(InterruptionError):
+        run(path)
+    assert path.exists()
+    counted: list[int] = []
+
+    def count(self: object, number: int) -> object:
+        counted.append(number)
+        return step(self, number)
+
+    monkeypatch.setattr(trainee, "step", count)
+    continued, continued_curve = run(path)
+    assert counted == list(range(25, 40))
+    np.testing.assert_array_equal(continued, whole)
+    assert continued_curve == curve
+
+
+def test_budget_in_seconds_is_met_roughly_and_recorded() -> None:
+    source, target = samples()
+    fitted = fit_map(source, target, budget_s=2.0, options=SMALL)
+    assert fitted.diagnostics["steps"] >= 20
+    assert fitted.diagnostics["seconds"] < 30.0
+    both = fit_map(source, target, budget_s=2.0, steps=21, options=SMALL)
+    assert both.diagnostics["steps"] == 21
+
+
+@pytest.mark.parametrize(
+    ("damage", "field", "problem"),
+    [
+        (lambda x: x.__setitem__((3, 1), np.nan), "source", "NaN or infinite values in 1 of 400"),
+        (lambda x: x.__setitem__((slice(4), 0), np.inf), "source", "in 4 of 400"),
+    ],
+)
+def test_values_that_are_not_finite_are_refused(damage, field: str, problem: str) -> None:
+    source, target = samples()
+    damage(source)
+    with pytest.raises(InputError, match=problem) as caught:
+        fit_map(source, target)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "problem"),
+    [
+        (np.zeros((5, 2)), np.zeros((50, 2)), "only 5 points"),
+        (np.zeros((50, 2)), np.zeros((50, 3)), "3 features, the source 2"),
+        (np.zeros(50), np.zeros((50, 3)), "shape"),
+    ],
+)
+def test_unfit_samples_are_refused(source: np.ndarray, target: np.ndarray, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        fit_map(source, target)
+
+
+def hard(name: str) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(300, 4)), rng.normal(size=(200, 4))
+    if name == "duplicates":
+        return np.repeat(x[:20], 10, axis=0), np.repeat(y[:30], 10, axis=0)
+    if name == "constant feature":
+        x[:, 0], y[:, 0] = 3.0, 5.0
+    if name == "collinear":
+        x[:, 1], y[:, 1] = 2.0 * x[:, 0], 2.0 * y[:, 0]
+    if name == "heavy tails":
+        return rng.standard_cauchy(size=(300, 4)), y
+    if name == "far apart":
+        return x, y + 1e4
+    if name == "unequal sizes":
+        return rng.normal(size=(20_000, 4)), y[:50]
+    if name == "few points, many dimensions":
+        return rng.normal(size=(50, 128)), rng.normal(size=(50, 128)) + 1.0
+    if name == "everything constant":
+        return np.full((50, 4), 2.0), np.full((50, 4), 7.0)
+    return x, y
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "duplicates",
+        "constant feature",
+        "collinear",
+        "heavy tails",
+        "far apart",
+        "unequal sizes",
+        "few points, many dimensions",
+        "everything constant",
+    ],
+)
+def test_hard_samples_give_finite_maps_that_bring_the_means_together(name: str) -> None:
+    source, target = hard(name)
+    fitted = fit_map(source, target, steps=20, options=SMALL)
+    moved = fitted.transport(source)
+    assert np.isfinite(moved).all()
+    if name == "heavy tails":
+        return  # neither sample's mean is its distribution's
+    before = np.linalg.norm(source.mean(0) - target.mean(0))
+    after = np.linalg.norm(moved.mean(0) - target.mean(0))
+    assert after < 0.3 * before + 0.3 * target.std(0).max()
+    if name == "constant feature":
+        np.testing.assert_allclose(moved[:, 0], 5.0, atol=1e-4)
+    if name == "collinear":
+        np.testing.assert_allclose(moved[:, 1], 2.0 * moved[:, 0], atol=1e-3)
+
+
+def test_diverging_fit_is_started_again_with_a_smaller_rate() -> None:
+    source, target = samples(1000)
+    wild = SemidualOptions(hidden=(16, 16), batch=64, learning_rate=200.0)
+    fitted = fit_map(source, target, steps=40, options=wild)
+    assert fitted.diagnostics["diverged_learning_rates"][0] == 200.0
+    assert np.isfinite(fitted.transport(source)).all()
+
+
+def test_fit_that_always_diverges_falls_back_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    source, target = samples(1000)
+    hopeless = SemidualOptions(hidden=(16, 16), batch=64, learning_rate=1e8)
+    fitted = fit_map(source, target, steps=40, options=hopeless)
+    assert fitted.diagnostics["winner"] == "gaussian"
+    assert fitted.diagnostics["reason"] == "the fit diverged at every learning rate"
+    assert "diverged" in caplog.text
+
+
+def test_every_point_is_visited_once_per_pass() -> None:
+    source, target = samples(100)
+    problem = prepare(source, target, None, False, 0, torch.device("cpu"))
+    fit = SemidualFit(
+        problem.source,
+        problem.target,
+        problem.held_out,
+        problem.coordinates.spread,
+        SemidualOptions(batch=30),
+        10,
+        0,
+    )
+    passes = [torch.cat([fit._batch("source", 90, p * 3 + i) for i in range(3)]) for p in (0, 1)]
+    for rows in passes:
+        assert sorted(rows.tolist()) == list(range(90))
+    assert not torch.equal(*passes)
+
+
+def test_schedule_rises_and_falls() -> None:
+    rates = [schedule(number, 1000) for number in range(1000)]
+    assert max(rates) == pytest.approx(1.0, abs=0.03)
+    assert rates[0] < 0.02
+    assert rates[-1] < 0.003

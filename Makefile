@@ -28,7 +28,7 @@ validation: $(VENV)/installed
 	$(FLOW) validation
 
 test: $(VENV)/installed lint
-	$(RUN) pytest
+	$(RUN) OMP_NUM_THREADS=1 pytest -n auto --dist loadfile
 
 lint: $(VENV)/installed
 	$(RUN) ruff check .

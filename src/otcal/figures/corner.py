@@ -53,7 +53,7 @@ def draw(
     figure = style.new(7.0, 7.0) if few else style.new(10.0, 10.0)
     # Fixed margins: the panels form an even grid whatever the widths of their labels.
     figure.set_layout_engine("none")
-    low, high = (0.125, 0.99) if few else (0.085, 0.995)
+    low, high = (0.125, 0.99) if few else (0.105, 0.995)
     grid = figure.add_gridspec(
         size, size, left=low, right=high, bottom=low, top=high, wspace=0.06, hspace=0.06
     )
@@ -169,9 +169,9 @@ def _decorate(
     if row == size - 1:
         axes.set_xlabel(marginals.titles[names[0]], loc="center", fontsize=14 if small else 12.5)
         axes.tick_params(axis="x", labelrotation=90 if small else 45)
-        axes.xaxis.set_label_coords(0.5, -0.38 if small else -0.36)
+        axes.xaxis.set_label_coords(0.5, -0.7 if small else -0.36)
     if column == 0 and row > 0:
-        axes.yaxis.set_label_coords(-0.38 if small else -0.36, 0.5)
+        axes.yaxis.set_label_coords(-0.7 if small else -0.36, 0.5)
         axes.set_ylabel(marginals.titles[names[1]], loc="center", fontsize=14 if small else 12.5)
 
 

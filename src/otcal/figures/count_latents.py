@@ -173,7 +173,7 @@ def _ranges(
 
 def _empty(axes: PrincipalAxes, spec: LatentTablesSpec) -> LatentHistograms:
     components = {
-        _component(k): f"PC {k + 1} ({100 * share:.0f} %)" for k, share in enumerate(axes.shares)
+        _component(k): f"PC {k + 1} ({100 * share:.2g} %)" for k, share in enumerate(axes.shares)
     }
     outputs = {name: TITLES[name] for name in CLASSES}
     discriminants = {entry.name: title(entry) for entry in spec.discriminants}

@@ -115,7 +115,7 @@ class Training(Block):
     precision: Precision = Field(
         "bfloat16",
         description="of the matrix products; weights and optimiser stay float32. bfloat16 is "
-        "twice as fast where the CPU or GPU has it, float16 is for older GPUs",
+        "about 1.6 times as fast on CPUs that have it; float16 is for older GPUs",
     )
     storage: Literal["memory", "disk"] = Field(
         "memory",

@@ -1,0 +1,75 @@
+"""Train the tagger on the train split of the training jets; keep the best validation loss.
+
+A checkpoint is written every minute. A run that was stopped continues from it, and ends with the
+same weights as one that was not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from otcal.config.tagger import TrainSpec
+from otcal.runtime import cli, device, provenance, training
+from otcal.runtime.files import atomic_path, read_json
+from otcal.runtime.seeds import derive
+from otcal.samples.classes import CLASSES
+from otcal.tagger.batches import workers
+from otcal.tagger.dataset import iterate_split, load, require_all_classes
+from otcal.tagger.preprocessing import Preprocessing
+from otcal.tagger.saved import build, save_tagger
+from otcal.tagger.training import TaggerTrainee
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument("--jets", nargs="+", type=Path, required=True, help="training jets")
+    parser.add_argument("--preprocessing", type=Path, required=True, help="fitted preprocessing")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="weights (.safetensors); .json goes beside it"
+    )
+    parser.add_argument("--history", type=Path, required=True, help="learning curve (.csv)")
+    parser.add_argument("--checkpoint", type=Path, help="where a stopped run continues from")
+    args = parser.parse_args(argv)
+    spec = cli.load_spec(args.spec, TrainSpec)
+    where = device.resolve(args.device)
+    preprocessing = Preprocessing.from_json(read_json(args.preprocessing), args.preprocessing)
+    record = provenance.record(
+        "train_tagger", spec.model_dump(), [*args.jets, args.preprocessing], spec.seed
+    )
+
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    scratch = args.output.parent if spec.training.storage == "disk" else None
+    samples = {}
+    for split in ("train", "validation"):
+        pieces = iterate_split(args.jets, preprocessing, CLASSES, spec.splits.fractions(), split)
+        samples[split] = load(pieces, scratch)
+        require_all_classes(samples[split].labels, CLASSES, split)
+
+    torch.manual_seed(derive(spec.seed, "weights"))
+    network = build(spec.architecture, preprocessing, CLASSES).to(where)
+    with workers(args.threads, where) as each:
+        trainee = TaggerTrainee(
+            network, **samples, settings=spec.training, seed=spec.seed, device=where, each=each
+        )
+        result = training.fit(
+            trainee,
+            steps=trainee.steps,
+            evaluate_every=max(1, trainee.steps // spec.training.evaluations),
+            monitor="validation_loss",
+            label="tagger",
+            patience=spec.training.patience,
+            checkpoint_path=args.checkpoint,
+            identity={"spec": record["spec"], "inputs": record["inputs"]},
+        )
+    save_tagger(args.output, result.best_weights, spec.architecture, preprocessing, CLASSES, record)
+    with atomic_path(args.history) as temporary:
+        pd.DataFrame(result.history).astype({"step": int}).to_csv(temporary, index=False)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -12,7 +12,8 @@ from scipy.stats import norm
 
 from otcal.closure.jets import FOLDS, fold
 from otcal.closure.summary_keys import KEYS, documentation
-from otcal.config.closure import ClosureConfig, DistanceSpec, Folds, MlpSpec
+from otcal.config.closure import ClosureConfig, DistanceSpec, MlpSpec
+from otcal.config.splits import Splits
 from otcal.runtime.cli import load_spec
 from otcal.runtime.errors import InputError
 from otcal.samples.latents import LATENT_SCHEMA, LAYERS, latent_writer
@@ -28,7 +29,7 @@ from otcal.steps import (
 
 FRACTIONS = {"train": 0.3, "validation": 0.1, "test": 0.6}
 CONFIG = ClosureConfig(
-    folds=Folds(train=0.4, validation=0.2, test=0.4),
+    folds=Splits(train=0.4, validation=0.2, test=0.4),
     fits=2,
     mlp=MlpSpec(width=16, hidden_layers=1, batch=128, learning_rate=3e-3, epochs=4),
     distances=DistanceSpec(jets=600, directions=16),

@@ -1,6 +1,7 @@
 # Needs: the merged configuration. Makes: the validated settings and the helpers of the other rule files.
 
 import json
+import os
 
 from snakemake.exceptions import WorkflowError
 
@@ -8,6 +9,9 @@ from otcal.config.study import load_settings
 from otcal.figures.catalogue import FIGURES
 from otcal.runtime.errors import InputError
 from otcal.runtime.fingerprint import fingerprint
+
+# Threads that wait must not spin: jobs share the cores with each other.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 try:
     SETTINGS = load_settings(config)
@@ -78,7 +82,7 @@ def gpus():
 
 
 CLOSURE_JETS = LATENT.closure.selection(
-    LATENT.splits.model_dump(), LATENT.transport.classes
+    LATENT.splits.fractions(), LATENT.transport.classes
 )
 
 

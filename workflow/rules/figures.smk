@@ -50,7 +50,7 @@ rule tabulate_latents:
         runtime=minutes(30),
     params:
         spec=LATENT.tables.latents_spec(
-            LATENT.splits.model_dump(),
+            LATENT.splits.fractions(),
             LATENT.transport.classes,
             LATENT.closure.discriminants,
         ).model_dump_json(),

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from otcal.config.closure import Folds, JetSelection
+from otcal.config.closure import JetSelection
+from otcal.config.splits import Splits
 from otcal.runtime.errors import InputError
 from otcal.samples import splits
 from otcal.samples.classes import index
@@ -51,7 +52,7 @@ class Sample:
         return self.take(self.fold == FOLDS.index(fold))
 
 
-def fold(jet_id: NDArray[np.int64], folds: Folds) -> NDArray[np.int8]:
+def fold(jet_id: NDArray[np.int64], folds: Splits) -> NDArray[np.int8]:
     """Return the fold of each jet, shape (N,), as a position in `FOLDS`.
 
     A jet's fold hangs on its id alone, which a calibrated jet shares with the source jet it was

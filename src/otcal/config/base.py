@@ -30,7 +30,9 @@ def describe(error: ValidationError, model: type[BaseModel]) -> tuple[str, str, 
             return key, "is missing", f"Add it; this block takes: {known}"
         return key, "is not a known key", f"Allowed here: {known}"
     problem = first["msg"].removeprefix("Value error, ")
-    if not isinstance(first["input"], dict):  # a rule between several keys says itself what is wrong
+    if not isinstance(
+        first["input"], dict
+    ):  # a rule between several keys says itself what is wrong
         problem += f", got {first['input']!r}"
     return key, problem, "Correct the value in the configuration"
 

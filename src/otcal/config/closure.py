@@ -10,34 +10,12 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from otcal.config.base import Block
+from otcal.config.splits import Splits
 from otcal.samples.classes import CLASSES
 
 Fractions = dict[str, Annotated[float, Field(ge=0.0, le=1.0)]]
 ModelName = Literal["mlp", "linear"]
 Study = Literal["latent", "simplex"]
-
-
-class Folds(Block):
-    """Shares of the held-out jets that train, stop and evaluate a discriminator."""
-
-    train: float = Field(0.5, gt=0, lt=1, description="Share that trains.")
-    validation: float = Field(
-        0.1, gt=0, lt=1, description="Share that stops a fit and calibrates its density ratio."
-    )
-    test: float = Field(
-        0.4,
-        gt=0,
-        lt=1,
-        description="Share that is evaluated: its size sets the uncertainty of every AUC, about "
-        "0.41 / sqrt(jets per side) near 0.5.",
-    )
-
-    @model_validator(mode="after")
-    def _sum_to_one(self) -> Folds:
-        total = self.train + self.validation + self.test
-        if abs(total - 1.0) > 1e-6:
-            raise ValueError(f"folds must sum to 1, not {total:g}")
-        return self
 
 
 class MlpSpec(Block):
@@ -137,7 +115,11 @@ class JetSelection(Block):
     fractions: Fractions = Field(description="Splits of the calibration jets, as the map's fit.")
     split: str = Field("test", description="The split that the map's fit has not seen.")
     classes: tuple[str, ...] = Field(("QCD",), min_length=1, description="Calibrated classes.")
-    folds: Folds = Field(Folds(), description="Division of that split.")
+    folds: Splits = Field(
+        Splits(),
+        description="Division of that split: what trains, stops and evaluates a discriminator. The "
+        "uncertainty of every AUC is about 0.41 / sqrt(jets per side that evaluate it).",
+    )
 
     @model_validator(mode="after")
     def _split_exists(self) -> JetSelection:
@@ -189,7 +171,7 @@ class MergeSpec(Block):
 class ClosureConfig(Block):
     """The `closure` block of config.yaml."""
 
-    folds: Folds = Folds()
+    folds: Splits = Splits()
     fits: int = Field(3, ge=1, le=100, description="Independent fits per discriminator.")
     mlp: MlpSpec = MlpSpec()
     linear: LinearSpec = LinearSpec()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -11,30 +11,14 @@ from otcal.config.base import Block, describe
 from otcal.config.closure import ClosureConfig
 from otcal.config.figures import FiguresConfig
 from otcal.config.simulation import SimulationConfig
+from otcal.config.splits import Splits
 from otcal.config.tabulation import TablesConfig
 from otcal.config.tagger import TaggerConfig
-from otcal.config.transport import MapSpec
+from otcal.config.transport import MapSpec, TransportConfig
 from otcal.runtime.errors import InputError
 
 DATASETS = ("training", "source", "target")
 """Datasets that the latent study needs; others are made but not used."""
-
-Share = Annotated[float, Field(gt=0.0, lt=1.0)]
-
-
-class Splits(Block):
-    """Shares of the calibration jets (datasets source and target)."""
-
-    train: Share = Field(0.5, description="Share that fits the map.")
-    validation: Share = Field(0.1, description="Share that stops the fit of the map.")
-    test: Share = Field(0.4, description="Share that no fit of a map sees: all closure tests.")
-
-    @model_validator(mode="after")
-    def _sum_to_one(self) -> Splits:
-        total = self.train + self.validation + self.test
-        if abs(total - 1.0) > 1e-6:
-            raise ValueError(f"train, validation and test must sum to 1, not {total:g}")
-        return self
 
 
 class LatentStudy(Block):
@@ -43,16 +27,18 @@ class LatentStudy(Block):
     seed: int = Field(ge=0, lt=1 << 31, description="Seed of everything that is fitted.")
     simulation: SimulationConfig
     tagger: TaggerConfig
-    splits: Splits = Splits()
-    transport: MapSpec
+    splits: Splits = Field(
+        Splits(),
+        description="Of the source and target jets: what fits the map, stops it, and tests it.",
+    )
+    transport: TransportConfig
     closure: ClosureConfig = ClosureConfig()
     tables: TablesConfig = TablesConfig()
     figures: FiguresConfig = FiguresConfig()
 
     def map_spec(self) -> MapSpec:
         """Return the settings of `fit_map`: the map's, with the study's splits and seed."""
-        shares = {"splits": self.splits.model_dump(), "seed": self.seed}
-        return self.transport.model_copy(update=shares)
+        return self.transport.map_spec(self.splits, self.seed)
 
     @model_validator(mode="after")
     def _datasets_exist(self) -> LatentStudy:

@@ -7,31 +7,11 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from otcal.config.base import Block
+from otcal.config.splits import Splits
 
 ConstituentFeature = Literal["pt", "deta", "dphi", "d0val", "d0err", "dzval", "dzerr"]
 JetFeature = Literal["pt", "eta", "phi", "energy", "nparticles"]
 Precision = Literal["float32", "bfloat16", "float16"]
-
-
-class Splits(Block):
-    """Shares of the training dataset; a jet's share follows from a hash of its id."""
-
-    train: float = Field(0.75, gt=0, lt=1, description="share that the tagger is fitted on")
-    validation: float = Field(
-        0.10, gt=0, lt=1, description="share that chooses the best step of the training"
-    )
-    test: float = Field(0.15, gt=0, lt=1, description="share for ROC curves and confusion matrix")
-
-    @model_validator(mode="after")
-    def _fill_the_sample(self) -> Self:
-        total = self.train + self.validation + self.test
-        if abs(total - 1) > 1e-9:
-            raise ValueError(f"train + validation + test must be 1, not {total:g}")
-        return self
-
-    def fractions(self) -> dict[str, float]:
-        """Return the shares in the order in which they fill [0, 1)."""
-        return {"train": self.train, "validation": self.validation, "test": self.test}
 
 
 class Preprocessing(Block):
@@ -161,7 +141,9 @@ class EvaluateSpec(Block):
 class TaggerConfig(Block):
     """The tagger's block of a study's configuration."""
 
-    splits: Splits = Field(Splits(), description="of the training dataset")
+    splits: Splits = Field(
+        Splits(train=0.75, validation=0.1, test=0.15), description="of the training dataset"
+    )
     preprocessing: Preprocessing = Field(Preprocessing(), description="inputs of the network")
     architecture: Architecture = Field(Architecture(), description="the network")
     training: Training = Field(Training(), description="its training")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from otcal.config.base import Block
+from otcal.config.splits import Splits
 from otcal.samples.classes import CLASSES
 
 Width = Annotated[int, Field(ge=1)]
@@ -55,8 +56,8 @@ class MinimaxSpec(Block):
     clip: float = Field(10.0, gt=0, description="Largest gradient norm.")
 
 
-class MapSpec(Block):
-    """What `otcal.steps.fit_map` consumes."""
+class TransportConfig(Block):
+    """The `transport` block of config.yaml."""
 
     method: Literal["convex", "minimax", "gaussian"] = Field(
         "convex",
@@ -68,10 +69,6 @@ class MapSpec(Block):
     )
     classes: tuple[str, ...] = Field(
         ("QCD",), min_length=1, description="Classes whose jets are fitted ([MTG]: q/g only)."
-    )
-    splits: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
-        {"train": 0.5, "validation": 0.1, "test": 0.4},
-        description="Shares of the jets by hash of their id; needs train and validation.",
     )
     steps: int | None = Field(
         800,
@@ -92,7 +89,6 @@ class MapSpec(Block):
         True,
         description="Fall back to the Gaussian map when it is as good on held-out jets.",
     )
-    seed: int = Field(0, ge=0, description="Seed of networks and batches.")
     convex: ConvexSpec = Field(ConvexSpec(), description="Settings of method convex.")
     minimax: MinimaxSpec = Field(MinimaxSpec(), description="Settings of method minimax.")
 
@@ -105,14 +101,21 @@ class MapSpec(Block):
         return names
 
     @model_validator(mode="after")
-    def _complete(self) -> MapSpec:
-        if not {"train", "validation"} <= set(self.splits):
-            raise ValueError(f"splits must name train and validation, not {list(self.splits)}")
-        if sum(self.splits.values()) > 1.0 + 1e-9:
-            raise ValueError(f"splits sum to {sum(self.splits.values()):g}, more than 1")
+    def _complete(self) -> Self:
         if self.steps is None and self.budget_s is None and self.method != "gaussian":
             raise ValueError("set steps or budget_s")
         return self
+
+    def map_spec(self, splits: Splits, seed: int) -> MapSpec:
+        """Return the settings of `fit_map` for a study's splits and seed."""
+        return MapSpec(**self.model_dump(), splits=splits, seed=seed)
+
+
+class MapSpec(TransportConfig):
+    """What `otcal.steps.fit_map` consumes."""
+
+    splits: Splits = Field(Splits(), description="Shares of the jets; test is left alone.")
+    seed: int = Field(0, ge=0, description="Seed of networks and batches.")
 
 
 class CalibrateSpec(Block):

@@ -43,7 +43,8 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     """Return the mixed-precision context for `precision`; float32 computes as it is."""
     if precision == "float32":
         return nullcontext()
-    return torch.autocast(device.type, dtype=getattr(torch, precision))
+    # Weights are cast once per pass, and the cache of casts is shared between threads.
+    return torch.autocast(device.type, dtype=getattr(torch, precision), cache_enabled=False)
 
 
 def limit_threads(count: int | None) -> None:

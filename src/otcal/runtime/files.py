@@ -12,6 +12,9 @@ from typing import Any
 
 from otcal.runtime.errors import InputError
 
+_UMASK = os.umask(0)
+os.umask(_UMASK)  # the mask can only be read by setting it
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
@@ -27,6 +30,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
+        # Some writers make files that only their owner can read.
+        temporary.chmod(0o666 & ~_UMASK)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -68,7 +68,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _jets(path: Path, spec: MapSpec, split: str) -> Array:
     labels = [classes.index(name) for name in spec.classes]
-    latents: Array = read_latents(path, [spec.layer], spec.splits, split, labels)[spec.layer]
+    latents: Array = read_latents(path, [spec.layer], spec.splits.fractions(), split, labels)[
+        spec.layer
+    ]
     if len(latents) < FEWEST:
         raise InputError(
             path,

@@ -14,7 +14,8 @@ from otcal.closure.discriminators import Fitted, Task, fit_all, fit_linear, fit_
 from otcal.closure.jets import Sample, fold
 from otcal.closure.metrics import Auc, auc
 from otcal.closure.networks import Discriminator, DiscriminatorFit, Pair
-from otcal.config.closure import DiscriminatorSpec, Folds, JetSelection, LinearSpec, MlpSpec
+from otcal.config.closure import DiscriminatorSpec, JetSelection, LinearSpec, MlpSpec
+from otcal.config.splits import Splits
 from otcal.runtime.errors import InputError
 
 CPU = torch.device("cpu")
@@ -30,7 +31,7 @@ def _one_thread() -> None:
 
 def sample(x: np.ndarray, first_id: int = 0) -> Sample:
     ids = np.arange(first_id, first_id + len(x), dtype=np.int64)
-    return Sample(ids, fold(ids, Folds()), {"z": x.astype(np.float32)})
+    return Sample(ids, fold(ids, Splits()), {"z": x.astype(np.float32)})
 
 
 def gaussians(jets: int, shift: float, scale: float = 1.0, seed: int = 1) -> dict[str, Sample]:

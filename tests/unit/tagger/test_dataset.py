@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from otcal.config.splits import Splits
 from otcal.config.tagger import Preprocessing as Settings
-from otcal.config.tagger import Splits
 from otcal.runtime.errors import InputError
 from otcal.samples import splits
 from otcal.samples.classes import CLASSES
@@ -18,7 +18,7 @@ from otcal.tagger.dataset import (
     require_all_classes,
 )
 
-FRACTIONS = Splits().fractions()
+FRACTIONS = Splits(train=0.75, validation=0.1, test=0.15).fractions()
 
 
 @pytest.fixture

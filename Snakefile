@@ -27,5 +27,3 @@ rule all:
         rules.merge_summaries.output,
         rules.latent.input,
     localrule: True
-
-

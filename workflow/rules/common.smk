@@ -21,8 +21,7 @@ except InputError as error:
 RESULTS = SETTINGS.results
 LATENT = SETTINGS.latent
 LATENT_SHARDS = {
-    dataset: LATENT.simulation.shards(dataset)
-    for dataset in LATENT.simulation.datasets
+    dataset: LATENT.simulation.shards(dataset) for dataset in LATENT.simulation.datasets
 }
 DISCRIMINATORS = [
     (layer, training, model)
@@ -64,6 +63,16 @@ def shard_spec(wildcards):
     """Settings of one shard of jets."""
     shard = LATENT_SHARDS[wildcards.dataset][wildcards.process, int(wildcards.shard)]
     return shard.model_dump_json()
+
+
+def folder(wildcards, output):
+    """Directory of a rule's outputs."""
+    return os.path.dirname(output[0])
+
+
+def stem(wildcards, output):
+    """Path of a rule's image without its suffix."""
+    return os.path.splitext(output.image)[0]
 
 
 def memory(megabytes):

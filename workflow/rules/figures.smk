@@ -74,18 +74,14 @@ for figure in FIGURES:
                 for option, path in figure.inputs.items()
             },
         output:
-            pdf=[
-                results(f"latent/figures/{panel}.pdf") for panel in figure.panels
-            ],
+            pdf=[results(f"latent/figures/{panel}.pdf") for panel in figure.panels],
             png=report(
                 [results(f"latent/figures/{panel}.png") for panel in figure.panels],
                 caption=f"../report/captions/{figure.caption}",
                 category=figure.category,
                 labels={"figure": figure.title, "in the paper": figure.number or "-"},
             ),
-            csv=[
-                results(f"latent/figures/{panel}.csv") for panel in figure.panels
-            ],
+            csv=[results(f"latent/figures/{panel}.csv") for panel in figure.panels],
         log:
             results(f"latent/logs/figures/{figure.name}.log"),
         threads: 1
@@ -101,7 +97,7 @@ for figure in FIGURES:
                 f"--{option} {results(f'latent/{path}')}"
                 for option, path in figure.inputs.items()
             ),
-            outputs=results("latent/figures"),
+            outputs=folder,
         shell:
             "python -m otcal.steps.{params.step} --spec {params.spec:q}"
             " --figure {params.figure} {params.tables} --outputs {params.outputs}"

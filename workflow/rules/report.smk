@@ -14,10 +14,10 @@ rule summarise:
         results("latent/summary.json"),
     log:
         results("latent/logs/summarise.log"),
+    localrule: True
     params:
         spec=json.dumps({"study": "latent"}),
         code=code("summarise"),
-    localrule: True
     shell:
         "python -m otcal.steps.summarise --spec {params.spec:q} --auc {input.auc}"
         " --reweighting {input.reweighting} --distances {input.distances}"
@@ -33,10 +33,10 @@ rule merge_summaries:
         results("summary.json"),
     log:
         results("logs/merge_summaries.log"),
+    localrule: True
     params:
         spec=json.dumps({"studies": ["latent"]}),
         code=code("merge_summaries"),
-    localrule: True
     shell:
         "python -m otcal.steps.merge_summaries --spec {params.spec:q} --parts {input}"
         " --output {output} > {log} 2>&1"
@@ -62,14 +62,14 @@ rule build_report:
         figures=directory(results("latent/report/figures")),
     log:
         results("latent/logs/build_report.log"),
+    localrule: True
     params:
         spec=json.dumps(
             {"config": SETTINGS.model_dump(mode="json"), "figures": PAGE_FIGURES}
         ),
         code=code("build_report"),
-        captions="workflow/report/captions",
+        captions=lambda wildcards, input: os.path.dirname(input.captions[0]),
         benchmarks=results("latent/benchmarks"),
-    localrule: True
     shell:
         "python -m otcal.steps.build_report --spec {params.spec:q} --manifest {input.manifest}"
         " --summary {input.summary} --figures {input.png} --captions {params.captions}"

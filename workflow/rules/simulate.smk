@@ -27,18 +27,13 @@ rule validate_simulation:
     output:
         summary=results("latent/validation/summary.csv"),
         quantiles=results("latent/validation/inputs.csv"),
-        figures=report(
-            [
-                results("latent/validation/inputs.png"),
-                results("latent/validation/inputs.pdf"),
-            ],
+        image=report(
+            results("latent/validation/inputs.png"),
             caption="../report/captions/validation.rst",
             category="Samples",
-            labels={
-                "figure": "Simulated jets against JetClass",
-                "in the paper": "-",
-            },
+            labels={"figure": "Simulated jets against JetClass", "in the paper": "-"},
         ),
+        pdf=results("latent/validation/inputs.pdf"),
     log:
         results("latent/logs/validate_simulation.log"),
     benchmark:
@@ -49,7 +44,7 @@ rule validate_simulation:
         runtime=minutes(30),
     params:
         spec="{}",
-        figure=results("latent/validation/inputs"),
+        figure=stem,
         code=code("validate_simulation"),
     shell:
         "python -m otcal.steps.validate_simulation --spec {params.spec:q} --jets {input}"

@@ -91,12 +91,12 @@ rule export_latents:
         description=rules.train_tagger.output.description,
     output:
         results("latent/latents/{dataset}.parquet"),
-    wildcard_constraints:
-        dataset="source|target",
     log:
         results("latent/logs/export_latents/{dataset}.log"),
     benchmark:
         results("latent/benchmarks/export_latents/{dataset}.tsv")
+    wildcard_constraints:
+        dataset="source|target",
     threads: 8
     resources:
         mem_mb=memory(4000),

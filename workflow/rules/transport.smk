@@ -15,7 +15,7 @@ rule fit_map:
         results("latent/logs/fit_map.log"),
     benchmark:
         results("latent/benchmarks/fit_map.tsv")
-    threads: 1 # one thread makes the map a function of the seed alone; the fit gains little from more
+    threads: 1  # one thread makes the map a function of the seed alone; the fit gains little from more
     resources:
         mem_mb=memory(4000),
         runtime=minutes(720),

@@ -155,7 +155,11 @@ FIGURES = (
         "Performance of the tagger",
         "Tagger",
         "draw_tagger",
-        {"curves": "tagger/roc.csv", "confusion": "tagger/confusion.csv"},
+        {
+            "curves": "tagger/roc.csv",
+            "areas": "tagger/metrics.json",
+            "confusion": "tagger/confusion.csv",
+        },
         ("tagger_roc", "tagger_confusion"),
     ),
     Figure(

@@ -13,23 +13,23 @@ from otcal.config.figures import FiguresConfig
 from otcal.figures import style
 from otcal.figures.tables import Columns, read, stack
 from otcal.runtime.errors import InputError
+from otcal.runtime.files import read_json
 from otcal.samples.classes import CLASSES, TITLES
 
 # Okabe and Ito's palette, distinguishable for the colour-blind; each class has a dash as well.
 _COLOURS = ("#000000", "#0072b2", "#56b4e9", "#009e73", "#e69f00", "#d55e00", "#cc79a7", "#7f7f7f")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1.2)))
 
-_FLOOR = 1e-4
-"""Smallest efficiency shown."""
 
-
-def roc(path: Path, config: FiguresConfig) -> tuple[Figure, Columns]:
+def roc(path: Path, areas: Path, config: FiguresConfig) -> tuple[Figure, Columns]:
     """Draw the efficiency of q/g jets against that of each other class.
 
     Parameters
     ----------
     path
         Table of `class`, `signal_efficiency` and `qcd_efficiency`.
+    areas
+        Metrics of the tagger (JSON), whose areas are exact; those of the curves' points are not.
     config
         Labels.
 
@@ -39,6 +39,7 @@ def roc(path: Path, config: FiguresConfig) -> tuple[Figure, Columns]:
         When the curve of a class is missing.
     """
     efficiencies = ["signal_efficiency", "qcd_efficiency"]
+    exact = _areas(areas)
     table = read(path, ["class", efficiencies[0]], gaps=[efficiencies[1]])
     figure = style.new(7.0)
     axes = figure.add_subplot()
@@ -48,13 +49,12 @@ def roc(path: Path, config: FiguresConfig) -> tuple[Figure, Columns]:
         if not rows.any() or np.isnan(table[efficiencies[1]][rows]).any():
             raise InputError(path, "class", f"has no curve of {name}", "Make it again")
         x, y = (table[column][rows] for column in efficiencies)
-        area = 1.0 - float(np.trapezoid(y, x))
         axes.plot(
             x,
             np.where(y > 0, y, np.nan),
             color=_COLOURS[number % len(_COLOURS)],
             ls=_DASHES[number % len(_DASHES)],
-            label=f"{TITLES[name]}  {area:.3f}",
+            label=f"{TITLES[name]}  {exact[name]:.4f}",
         )
         parts.append(
             {
@@ -63,7 +63,9 @@ def roc(path: Path, config: FiguresConfig) -> tuple[Figure, Columns]:
             }
         )
     axes.set_yscale("log")
-    axes.set(xlim=(0, 1), ylim=(_FLOOR, 1.0))
+    # One jet is the smallest efficiency that there can be.
+    smallest = min(part[efficiencies[1]][part[efficiencies[1]] > 0].min() for part in parts)
+    axes.set(xlim=(0, 1), ylim=(0.5 * smallest, 1.0))
     figure.legend(
         loc="outside lower center", ncols=3, title="class, AUC", columnspacing=1.2, fontsize=12
     )
@@ -71,6 +73,17 @@ def roc(path: Path, config: FiguresConfig) -> tuple[Figure, Columns]:
     axes.set_xlabel("Efficiency of the class")
     axes.set_ylabel("Efficiency of q/g jets")
     return figure, stack(parts)
+
+
+def _areas(path: Path) -> dict[str, float]:
+    """Return the AUC of each class against q/g."""
+    try:
+        found = read_json(path)["auc"][CLASSES[0]]
+        return {name: float(found[name]) for name in CLASSES[1:]}
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            path, "auc.QCD", f"lacks {error}", "Pass the metrics of evaluate_tagger"
+        ) from None
 
 
 def confusion(path: Path, config: FiguresConfig) -> tuple[Figure, Columns]:

@@ -12,10 +12,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments, config = drawing.arguments(
         __doc__,
         ["tagger"],
-        {"curves": "ROC curves of the classes", "confusion": "confusion matrix"},
+        {
+            "curves": "ROC curves of the classes",
+            "areas": "metrics with the areas (JSON)",
+            "confusion": "confusion matrix",
+        },
         argv,
     )
-    drawing.write(arguments.outputs, "tagger_roc", *performance.roc(arguments.curves, config))
+    curves = performance.roc(arguments.curves, arguments.areas, config)
+    drawing.write(arguments.outputs, "tagger_roc", *curves)
     drawing.write(
         arguments.outputs, "tagger_confusion", *performance.confusion(arguments.confusion, config)
     )

@@ -202,7 +202,7 @@ def test_missing_curves_and_histograms_are_input_errors(study, tmp_path):
     confusion = (study / "tagger/confusion.csv").read_text().splitlines()
     (tmp_path / "confusion.csv").write_text("\n".join(confusion[:-1]) + "\n")
     arguments = options(study, "tagger", tmp_path)
-    arguments[3] = f"--confusion={tmp_path}/confusion.csv"
+    arguments[4] = f"--confusion={tmp_path}/confusion.csv"
     with pytest.raises(InputError, match=r"has no row for Tbl taken for Tbl"):
         draw_tagger.main(arguments)
 

@@ -50,7 +50,9 @@ def numbers_for(manifest: manifests.Manifest) -> dict[str, float]:
     for section in manifest.sections:
         for table in section.tables:
             rows = ["part_d0err", "jet_energy"] if table.rows == "*" else list(table.rows)
-            templates = [column.key for column in table.columns if column.key]
+            templates = [
+                key for column in table.columns for key in (column.key, column.error) if key
+            ]
             keys += [key.replace("{row}", row) for row in rows for key in templates]
     keys = list(dict.fromkeys(keys))
     values = {key: 0.5 + 0.4 * i / len(keys) for i, key in enumerate(keys)}

@@ -118,7 +118,7 @@ def test_touch_and_comments_rerun_nothing(edited: Checkout) -> None:
         ),
         pytest.param(
             "src/otcal/transport/semidual.py",
-            "SMALLEST_SCALE = 1e-3",
+            "SMALLEST_SCALE = 1e-6",
             "SMALLEST_SCALE = 2e-3",
             {"fit_map", "draw_learning", *AFTER_MAP},
             id="solver",

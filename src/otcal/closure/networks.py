@@ -24,7 +24,9 @@ class Discriminator(nn.Module):
     ``[linear d→w, SiLU, LayerNorm]``, then `hidden_layers` times ``[linear w→w, LayerNorm, SiLU]``,
     then ``linear w→1``; 1.1 million parameters at d = 128, w = 512 and four hidden layers. All
     linear layers but the first come after a dropout, for samples smaller than the paper's. The
-    input is standardised inside, with the mean and standard deviation of the training jets.
+    input is standardised inside, with mean and covariance of the training jets: along its principal
+    axes (`spec.whiten`), which shows the network the narrow directions that a linear layer solved
+    to its optimum would find, or feature by feature as in the paper.
 
     Parameters
     ----------
@@ -35,29 +37,41 @@ class Discriminator(nn.Module):
     """
 
     mean: Tensor
-    scale: Tensor
+    axes: Tensor
 
     def __init__(self, inputs: int, spec: MlpSpec) -> None:
         super().__init__()
         w = spec.width
         self.register_buffer("mean", torch.zeros(inputs))
-        self.register_buffer("scale", torch.ones(inputs))
+        self.register_buffer("axes", torch.eye(inputs))
+        self.whiten = spec.whiten
         blocks: list[nn.Module] = [nn.Linear(inputs, w), nn.SiLU(), nn.LayerNorm(w)]
         for _ in range(spec.hidden_layers):
             blocks += [nn.Dropout(spec.dropout), nn.Linear(w, w), nn.LayerNorm(w), nn.SiLU()]
         self.layers = nn.Sequential(*blocks, nn.Dropout(spec.dropout), nn.Linear(w, 1))
 
     def standardise(self, x: Tensor) -> None:
-        """Take mean and standard deviation of the inputs from jets of shape (N, d)."""
-        variance, mean = torch.var_mean(x.double(), dim=0)
-        # A feature that is constant to rounding carries no information: leave its scale alone.
+        """Take mean and axes of the inputs from jets of shape (N, d)."""
+        x = x.double()
+        variance, mean = torch.var_mean(x, dim=0)
+        # A feature that is constant to rounding carries no information.
         constant = variance.sqrt() <= 1e-6 * mean.abs()
+        scale = torch.where(constant, torch.ones_like(mean), variance.sqrt())
+        axes = torch.diag(1.0 / scale)
+        if self.whiten:
+            spread, directions = torch.linalg.eigh(
+                torch.cov(((x - mean) / scale).T).view(axes.shape)
+            )
+            # Neither do directions narrower than the rounding of single precision.
+            known = spread > 1e-10 * spread[-1]
+            widths = torch.where(known, spread, torch.ones_like(spread)).sqrt()
+            axes = axes @ (directions * (known / widths))
         self.mean.copy_(mean)
-        self.scale.copy_(torch.where(constant, torch.ones_like(mean), variance.sqrt()))
+        self.axes.copy_(axes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, shape (N,), of jets of shape (N, d)."""
-        logits: Tensor = self.layers((x - self.mean) / self.scale)
+        logits: Tensor = self.layers((x - self.mean) @ self.axes)
         return logits.squeeze(-1)
 
     @torch.no_grad()

@@ -34,6 +34,11 @@ class MlpSpec(Block):
         1e-6, ge=0, description="Where the cosine schedule ends ([MTG]: 1e-7)."
     )
     weight_decay: float = Field(0.01, ge=0, description="AdamW's decoupled weight decay.")
+    whiten: bool = Field(
+        True,
+        description="Standardise the input along its principal axes instead of feature by feature "
+        "([MTG]): on few jets the network would not find narrow directions by itself.",
+    )
     dropout: float = Field(
         0.3,
         ge=0,

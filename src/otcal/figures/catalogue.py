@@ -62,7 +62,7 @@ FIGURES = (
     Figure(
         "fig03",
         "3",
-        "Principal components of z128",
+        "Principal components of z₁₂₈",
         "Closure in the latent space",
         "draw_corners",
         _PCA,

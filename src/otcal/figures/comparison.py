@@ -46,6 +46,7 @@ def draw(
         What is drawn, one row per sample and bin.
     """
     parts: list[dict[str, Any]] = []
+    compared = [sample for sample in style.order(list(histograms)) if sample != REFERENCE]
     for sample in style.order(list(histograms)):
         histogram = histograms[sample]
         density, error = histogram.density()
@@ -62,7 +63,9 @@ def draw(
             reference = sample == REFERENCE
             part["ratio"] = np.where(np.isnan(value), np.nan, 1.0) if reference else value
             part["ratio_error"] = band if reference else value_error
-            _ratio(below, sample, histogram.edges[0], part, ratio_range)
+            # Side by side, or the triangles of one sample would hide those of another.
+            place = (compared.index(sample) + 0.5) / len(compared) if not reference else 0.5
+            _ratio(below, sample, histogram.edges[0], part, ratio_range, place)
         parts.append(part)
     if below is not None:
         below.set_ylim(*ratio_range)
@@ -98,7 +101,9 @@ def figure_legend(figure: Figure, samples: Sequence[str], text: str) -> None:
         handles(samples),
         [style.look(sample).title for sample in samples],
         title=rf"$\mathbf{{otcal}}$  {text}",
-        loc="outside upper center",
+        # On the left, where a narrow screen that scrolls the figure begins.
+        loc="outside upper left",
+        alignment="left",
         ncols=len(samples),
         fontsize=14,
         title_fontsize=14,
@@ -157,8 +162,14 @@ def distribution(axes: Axes, sample: str, edges: Any, density: Any, error: Any) 
 
 
 def _ratio(
-    axes: Axes, sample: str, edges: Any, part: dict[str, Any], limits: tuple[float, float]
+    axes: Axes,
+    sample: str,
+    edges: Any,
+    part: dict[str, Any],
+    limits: tuple[float, float],
+    place: float,
 ) -> None:
+    """Draw one ratio; `place` is where in a bin its triangles stand, from 0 to 1."""
     look = style.look(sample)
     value, error = part["ratio"], part["ratio_error"]
     if sample == REFERENCE:
@@ -166,13 +177,13 @@ def _ratio(
         return
     axes.stairs(value, edges, color=look.colour, ls=look.line, lw=look.width, baseline=None)
     _band(axes, edges, value - error, value + error, look.colour)
-    centres = 0.5 * (edges[1:] + edges[:-1])
+    x = (1.0 - place) * edges[:-1] + place * edges[1:]
     span = limits[1] - limits[0]
-    for outside, place, marker in (
+    for outside, y, marker in (
         (value > limits[1], limits[1] - 0.06 * span, "^"),
         (value < limits[0], limits[0] + 0.06 * span, "v"),
     ):
-        axes.plot(centres[outside], np.full(outside.sum(), place), marker, color=look.colour, ms=4)
+        axes.plot(x[outside], np.full(outside.sum(), y), marker, color=look.colour, ms=4, zorder=5)
 
 
 def _band(axes: Axes, edges: Any, low: Any, high: Any, colour: str, alpha: float = 0.22) -> None:

@@ -24,6 +24,12 @@ VARIATION = {
 }
 """Panels of Fig. 1: variable and title of the vertical axis."""
 
+RATIO_RANGES = {"fig01b_multiplicity": (0.2, 1.8)}
+"""Ratio axes of panels whose samples differ by more than the usual range shows."""
+
+_FLAT = 20.0
+"""Largest ratio of the fullest to the emptiest bin that a linear axis shows well."""
+
 TRANSFORMS = {
     "fig07": ("fig07_jet_features", "jet."),
     "fig08": ("fig08_constituent_features", "constituent."),
@@ -37,7 +43,8 @@ def variation(table: Marginals, panel: str, config: FiguresConfig) -> tuple[Figu
     figure = style.new(5.6)
     (main, below), *_ = style.ratio_axes(figure)
     histograms = {sample: table.pick(variable, sample) for sample in COMPARED}
-    columns = comparison.draw(main, below, histograms, config.ratio_range)
+    ratio_range = RATIO_RANGES.get(panel, config.ratio_range)
+    columns = comparison.draw(main, below, histograms, ratio_range)
     # The core of d0 falls by orders of magnitude; the multiplicity does not.
     if variable.startswith("constituent"):
         comparison.log_range(main, histograms)
@@ -68,7 +75,10 @@ def transforms(table: Marginals, prefix: str, config: FiguresConfig) -> tuple[Fi
         for panel, version in zip(row, (feature, f"{feature}.transformed"), strict=True):
             histograms = {sample: table.pick(version, sample) for sample in ALL}
             columns = comparison.draw(panel, None, histograms)
-            comparison.log_range(panel, histograms)
+            if _flat(histograms):
+                panel.set_ylim(0.0, None)
+            else:
+                comparison.log_range(panel, histograms)
             if _logarithmic(histograms["target"].edges[0]):
                 panel.set_xscale("log")
             panel.set_xlabel(table.titles[version])
@@ -83,6 +93,12 @@ def _logarithmic(edges: NDArray[np.float64]) -> bool:
     """Tell bins of equal ratio from bins of equal width."""
     widths = np.diff(edges)
     return bool(edges[0] > 0 and widths[-1] > 2.0 * widths[0])
+
+
+def _flat(histograms: dict[str, Histogram]) -> bool:
+    """Whether all bins of all samples are of the same order of magnitude."""
+    densities = np.concatenate([histogram.density()[0] for histogram in histograms.values()])
+    return bool(densities.min() * _FLAT > densities.max())
 
 
 def _normal(axes: Axes, histogram: Histogram) -> None:

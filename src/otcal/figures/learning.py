@@ -46,6 +46,7 @@ def draw(path: Path, config: FiguresConfig) -> tuple[Figure, Columns]:
     )
     rows[0].plot([], [], "-o", ms=3, color=colour, label="fitted map, held-out jets")
     rows[0].set_ylabel("Energy distance")
+    rows[0].ticklabel_format(axis="y", style="plain")
     rows[0].set_ylim(min(0.0, 1.1 * table["energy"].min()), None)
     style.headroom(rows[0], 0.2)
     rows[0].legend(loc="upper right")

@@ -32,7 +32,8 @@ def discriminant(table: Marginals, variable: str, config: FiguresConfig) -> tupl
     comparison.legend(main, histograms)
     style.label(main, config.label)
     main.set_ylabel("Density of q/g jets")
-    below.set_xlabel(table.titles[variable])
+    # Larger, for its subscripts.
+    below.set_xlabel(table.titles[variable], fontsize=15.5)
     return figure, stack([{"variable": variable, **columns}])
 
 

@@ -45,5 +45,6 @@ def draw(table: Marginals, baseline: Path, config: FiguresConfig) -> tuple[Figur
     )
     style.label(main, config.label)
     main.set_ylabel("Density of q/g jets")
-    below.set_xlabel(table.titles[VARIABLE])
+    # Larger, for its subscripts.
+    below.set_xlabel(table.titles[VARIABLE], fontsize=15.5)
     return figure, stack([{"variable": VARIABLE, **columns}])

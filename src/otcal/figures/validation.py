@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
+from otcal.config.figures import FiguresConfig
 from otcal.figures import style
 from otcal.simulation.validation import FEATURES, Reference, Sample, distance
 
@@ -35,21 +36,23 @@ def _core(limit: float) -> Floats:
 PANELS = {
     "jet_pt": Panel(r"Jet $p_T$ [GeV]", np.linspace(500, 1000, 26), logarithmic=True),
     "jet_eta": Panel(r"Jet $\eta$", np.linspace(-2, 2, 21)),
-    "jet_phi": Panel(r"Jet $\phi$", np.linspace(-np.pi, np.pi, 21)),
-    "jet_energy": Panel("Jet energy [GeV]", np.linspace(500, 2400, 26), logarithmic=True),
-    "jet_nparticles": Panel("Constituents", np.arange(-0.5, 120, 5)),
+    "jet_phi": Panel(r"Jet $\phi$ [rad]", np.linspace(-np.pi, np.pi, 21)),
+    "jet_energy": Panel(r"Jet $E$ [GeV]", np.linspace(500, 2400, 26), logarithmic=True),
+    "jet_nparticles": Panel(r"$N_{\mathrm{constituents}}$", np.arange(-0.5, 120, 5)),
     "pt": Panel(r"Constituent $p_T$ [GeV]", np.geomspace(0.4, 600, 31), True, True),
     "deta": Panel(r"$\Delta\eta$", np.linspace(-0.75, 0.75, 31), logarithmic=True),
-    "dphi": Panel(r"$\Delta\phi$", np.linspace(-0.75, 0.75, 31), logarithmic=True),
+    "dphi": Panel(r"$\Delta\phi$ [rad]", np.linspace(-0.75, 0.75, 31), logarithmic=True),
     "d0val": Panel(r"$d_0$ [mm]", _core(2.0), logarithmic=True),
     "d0err": Panel(r"$\sigma(d_0)$ [mm]", np.geomspace(0.009, 0.15, 15), True, True),
-    "dzval": Panel(r"$d_z$ [mm]", _core(2.0), logarithmic=True),
-    "dzerr": Panel(r"$\sigma(d_z)$ [mm]", np.geomspace(0.027, 0.6, 15), True, True),
+    "dzval": Panel(r"$z_0$ [mm]", _core(2.0), logarithmic=True),
+    "dzerr": Panel(r"$\sigma(z_0)$ [mm]", np.geomspace(0.027, 0.6, 15), True, True),
 }
 
 
-def draw(samples: dict[str, Sample], references: dict[str, Reference]) -> Figure:
-    """Return the figure of all features with ratios to JetClass.
+def draw(
+    samples: dict[str, Sample], references: dict[str, Reference], label: str = FiguresConfig().label
+) -> Figure:
+    """Return the figure of all features with ratios to JetClass, headed by `label`.
 
     Densities of the reference come from its quantiles; bins whose content they do not resolve
     have no ratio.
@@ -66,7 +69,7 @@ def draw(samples: dict[str, Sample], references: dict[str, Reference]) -> Figure
         wspace=0.22,
         left=0.11,
         right=0.98,
-        top=0.97,
+        top=0.96,
         bottom=0.0,
     )
     for number, name in enumerate(FEATURES):
@@ -77,9 +80,20 @@ def draw(samples: dict[str, Sample], references: dict[str, Reference]) -> Figure
         _panel(main, below, PANELS[name], samples[name], references[name])
         if column == 0:
             main.set_ylabel("Density")
-            below.set_ylabel("Ratio")
+            below.set_ylabel("ratio to\nJetClass", loc="center", multialignment="center")
     handles, labels = main.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper center", ncols=2, frameon=False)
+    figure.legend(
+        handles,
+        labels,
+        title=rf"$\mathbf{{otcal}}$  {label}",
+        # On the left, where a narrow screen that scrolls the figure begins.
+        loc="upper left",
+        bbox_to_anchor=(0.09, 1.0),
+        alignment="left",
+        ncols=2,
+        fontsize=14,
+        title_fontsize=14,
+    )
     return figure
 
 
@@ -93,9 +107,10 @@ def _panel(main: Axes, below: Axes, panel: Panel, sample: Sample, reference: Ref
     squares = np.concatenate([[0.0], np.cumsum(sample.weights**2)])
     error = np.sqrt(np.diff(squares[rows])) / width
 
-    ours, theirs = style.look("source").colour, style.look("target").colour
+    look = style.look("source")
+    ours, theirs = look.colour, style.look("target").colour
     main.stairs(expected, edges, color=theirs, label="JetClass")
-    main.stairs(content, edges, color=ours, label="generated here")
+    main.stairs(content, edges, color=ours, ls=look.line, lw=1.3, label="generated here")
     if panel.logarithmic:
         main.set_yscale("log")
         positive = np.concatenate([expected[expected > 0], content[content > 0]])

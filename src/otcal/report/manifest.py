@@ -29,7 +29,7 @@ class Figure(Block):
 class Number(Block):
     """A number that opens the page, with its meaning in plain words."""
 
-    key: str = Field(description="Key in the summary; `<key>.std` is shown as its spread if there.")
+    key: str = Field(description="Key in the summary; `<key>.std` and `.stat` are its errors.")
     label: str = Field(description="What it is, in a few words.")
     text: str = Field(description="What it says, in a sentence (reStructuredText).")
     paper: str | None = Field(None, description="What the paper found (reStructuredText).")
@@ -45,6 +45,7 @@ class Column(Block):
     title: str = Field(description="Column heading, plain text.")
     group: str = Field("", description="Heading above neighbouring columns of the same group.")
     key: str | None = Field(None, description="Key in the summary, with {row} for the row's name.")
+    error: str | None = Field(None, description="Key of its error, if not `<key>.std` or `.stat`.")
     values: dict[str, str] | None = Field(None, description="Plain text per row, instead of a key.")
     digits: int = Field(3, ge=0, le=6, description="Digits after the point.")
     limit: float | None = Field(None, description="Numbers above this one are marked.")

@@ -21,7 +21,7 @@ class Cell:
 
     text: str
     spread: str = ""
-    """The number's spread, empty when it has none."""
+    """The number's uncertainty, empty when it has none."""
     note: str = ""
     """What to remark about it, in words."""
     good: bool = True
@@ -60,11 +60,17 @@ class Summary:
             )
         return self.values[key]
 
-    def cell(self, key: str, digits: int) -> Cell:
-        """Return a number and, when the summary has `<key>.std`, its spread."""
-        std = self.values.get(f"{key}.std")
+    def cell(self, key: str, digits: int, error: str | None = None) -> Cell:
+        """Return a number and, when the summary has one, its uncertainty.
+
+        That is `error` if given; else `<key>.std`, the spread over fits, and `<key>.stat`, the
+        statistical uncertainty, in quadrature, as the figures have it.
+        """
+        keys = [f"{key}.std", f"{key}.stat"]
+        parts = [self[error]] if error else [self.values[k] for k in keys if k in self.values]
         return Cell(
-            write(self[key], digits), spread="" if std is None else f"± {write(std, digits)}"
+            write(self[key], digits),
+            spread=f"± {write(math.hypot(*parts), digits)}" if parts else "",
         )
 
     def names(self, template: str) -> list[str]:
@@ -107,7 +113,10 @@ def grid(table: Table, summary: Summary) -> Grid:
     rows: Mapping[str, str]
     if isinstance(table.rows, str):
         found = summary.names(table.columns[0].key or "")
-        rows = {name: table.names.get(name, name) for name in found}
+        # In the order of the names, which is the reader's; the summary's is alphabetical.
+        known = [name for name in table.names if name in found]
+        others = [name for name in found if name not in table.names]
+        rows = {name: table.names.get(name, name) for name in known + others}
     else:
         rows = table.rows
     return Grid(
@@ -131,7 +140,8 @@ def _cell(column: Column, row: str, summary: Summary) -> Cell:
     if column.values is not None:
         return Cell(column.values.get(row, "–"))
     key = (column.key or "").replace("{row}", row)
-    cell = summary.cell(key, column.digits)
+    error = column.error.replace("{row}", row) if column.error else None
+    cell = summary.cell(key, column.digits, error)
     if column.limit is None or summary[key] <= column.limit:
         return cell
     return Cell(cell.text, cell.spread, f"above {column.limit:g}", good=False)

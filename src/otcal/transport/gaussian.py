@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
 
 Array = NDArray[np.float64]
 
@@ -88,22 +89,33 @@ def fit_gaussian(source: NDArray[np.floating], target: NDArray[np.floating]) -> 
     whitening = support / spread
     first, first_shrinkage = _shrunk_covariance(x @ whitening)
     second, second_shrinkage = _shrunk_covariance(y @ whitening)
-    scales = np.outer(spread, spread)
+    # Factors of the well-conditioned covariances, scaled afterwards: exact where it is narrow too.
+    roots = [spread[:, None] * np.linalg.cholesky(white) for white in (first, second)]
     return GaussianMap(
         source_mean,
         target_mean,
         support,
-        bures(first * scales, second * scales),
-        first * scales,
+        bures(*roots),
+        first * np.outer(spread, spread),
         (first_shrinkage, second_shrinkage),
     )
 
 
 def bures(first: Array, second: Array) -> Array:
-    """Return the symmetric A ≻ 0 with A Σ₁ A = Σ₂, all (d, d) and positive definite."""
-    root, inverse = power(first, 0.5), power(first, -0.5)
-    linear = inverse @ power(root @ second @ root, 0.5) @ inverse
-    return 0.5 * (linear + linear.T)
+    """Return the symmetric A ≻ 0 with A Σ₁ A = Σ₂ from factors, Σᵢ = Fᵢ Fᵢᵀ.
+
+    With the singular values F₂ᵀ F₁ = P S Qᵀ it is A = F₁⁻ᵀ Q S Qᵀ F₁⁻¹. Covariances themselves are
+    never multiplied: their product would have the square of their condition number, and the narrow
+    directions of a tagger's latent (relative variance 1e-8) would drown in rounding.
+
+    Parameters
+    ----------
+    first, second
+        F₁ and F₂, lower triangular, shape (d, d).
+    """
+    _, values, right = np.linalg.svd(second.T @ first)
+    half = solve_triangular(first, (right.T * np.sqrt(values)), trans="T", lower=True)
+    return half @ half.T
 
 
 def power(matrix: Array, exponent: float) -> Array:
@@ -126,15 +138,28 @@ def _support(pooled: Array) -> tuple[Array, Array]:
 def _shrunk_covariance(white: Array) -> tuple[Array, float]:
     """Return the shrunk covariance and λ for centred rows whose pooled covariance is the identity.
 
-    To first order around the identity w^{1−λ} is Ledoit and Wolf's (1 − λ) w + λ, but it changes
-    small eigenvalues in proportion. Those lost for want of points are raised to λ d/n.
+    Variances and correlations are shrunk one after the other, since far fewer points determine the
+    d variances. To first order around the identity w^{1−λ} is Ledoit and Wolf's (1 − λ) w + λ, but
+    it changes small eigenvalues in proportion. Those lost for want of points are raised to λ d/n.
     """
     n, d = white.shape
-    covariance = white.T @ white / n
-    distance = float(((covariance - np.eye(d)) ** 2).sum())
-    noise = float(((white * white).sum(1) ** 2).mean() - (covariance**2).sum()) / n
-    intensity = 1.0 if distance <= noise else noise / distance
-    values, vectors = np.linalg.eigh(covariance)
+    squares = white * white
+    variances = squares.mean(0)
+    width_intensity = _intensity(((squares - variances) ** 2).mean(0).sum() / n, variances - 1.0)
+    widths = np.maximum(variances, _SMALLEST_EIGENVALUE) ** (0.5 * (1.0 - width_intensity))
+    standard = white / np.maximum(np.sqrt(variances), np.sqrt(_SMALLEST_EIGENVALUE))
+    correlation = standard.T @ standard / n
+    noise = (((standard * standard).sum(1) ** 2).mean() - (correlation**2).sum()) / n
+    intensity = _intensity(noise, correlation - np.eye(d))
+    values, vectors = np.linalg.eigh(correlation)
     floor = max(intensity * min(1.0, d / n), _SMALLEST_EIGENVALUE)
     values = np.maximum(np.maximum(values, 0.0) ** (1.0 - intensity), floor)
-    return (vectors * values) @ vectors.T, intensity
+    shrunk = (vectors * values) @ vectors.T
+    unit = widths / np.sqrt(np.diag(shrunk))
+    return shrunk * np.outer(unit, unit), intensity
+
+
+def _intensity(noise: float, deviation: Array) -> float:
+    """Return how far to shrink what deviates from its prior partly by noise, from 0 to 1."""
+    distance = float((deviation**2).sum())
+    return 1.0 if distance <= noise else float(noise) / distance

@@ -28,7 +28,7 @@ from otcal.transport.conjugate import conjugate
 from otcal.transport.heldout import HeldOut
 from otcal.transport.potentials import ConvexPotential
 
-SMALLEST_SCALE = 1e-3
+SMALLEST_SCALE = 1e-6
 """Floor of a coordinate's relative spread."""
 
 

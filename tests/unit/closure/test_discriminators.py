@@ -67,6 +67,22 @@ def test_a_network_sees_a_width_and_a_line_does_not() -> None:
     assert abs(line.mean - 0.5) < 4 * line.stat
 
 
+@pytest.mark.parametrize("whiten", [True, False])
+def test_whitening_shows_a_difference_in_a_narrow_direction(whiten: bool) -> None:
+    # 30 features that are one number up to 0.1 %; the samples differ in what is left, by one sigma.
+    r = np.random.default_rng(6)
+    common, rest = r.normal(size=(6000, 1)), 1e-3 * r.normal(size=(6000, 30))
+    rest[:3000, 0] += 1e-3
+    x = common + rest
+    samples = {"source": sample(x[:3000]), "target": sample(x[3000:], 10**9)}
+    task = prepare(samples, "z", "nominal")
+    found = area(samples, fit_mlp(task, SMALL.model_copy(update={"whiten": whiten}), 1, CPU))
+    if whiten:
+        assert 0.68 < found.mean < norm.cdf(1.0 / np.sqrt(2.0)) + 4 * found.stat
+    else:
+        assert abs(found.mean - 0.5) < 4 * found.stat
+
+
 def test_logit_is_the_log_density_ratio_for_unequal_samples() -> None:
     """Three times as many source jets; ln p(target)/p(source) = x·δ − δ²/2 all the same."""
     samples = gaussians(20_000, shift=1.0)

@@ -90,7 +90,7 @@ def test_touch_and_comments_rerun_nothing(edited: Checkout) -> None:
     [
         pytest.param(
             "config.yaml",
-            "ratio_half_width: 0.3",
+            "ratio_half_width: 0.5",
             "ratio_half_width: 0.2",
             {"build_report", "all", *(f"draw_{figure.name}" for figure in FIGURES)},
             id="figure setting",

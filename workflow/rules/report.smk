@@ -53,9 +53,17 @@ rule build_report:
             f"workflow/report/captions/{figure['caption']}" for figure in PAGE_FIGURES
         ],
         provenance=[
+            rules.validate_simulation.output.summary,
+            rules.fit_preprocessing.output[0],
+            rules.train_tagger.output.description,
+            rules.evaluate_tagger.output.metrics,
             results("latent/latents/source.parquet"),
             results("latent/latents/target.parquet"),
+            rules.fit_map.output.description,
             results("latent/latents/calibrated.parquet"),
+            results("latent/closure/discriminators/z128-nominal-mlp.json"),
+            rules.collect_discriminators.output.auc,
+            rules.reweight.output.reweighting,
         ],
     output:
         page=results("latent/report/index.html"),

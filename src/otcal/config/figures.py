@@ -19,7 +19,7 @@ class FiguresConfig(Block):
         description="Written above each figure, behind the project's name.",
     )
     ratio_half_width: float = Field(
-        0.3, gt=0, le=1, description="Ratio panels show 1 ± this ([MTG]: 0.1, on far more jets)."
+        0.5, gt=0, le=1, description="Ratio panels show 1 ± this ([MTG]: 0.1, on far more jets)."
     )
     contours: tuple[Share, ...] = Field(
         (0.05, 0.5, 0.8, 0.9, 0.95),

@@ -38,7 +38,7 @@ class Timing:
 
 
 def read_records(paths: Iterable[str | Path]) -> list[dict[str, Any]]:
-    """Read provenance from JSON sidecars and from Parquet metadata.
+    """Read where outputs came from: from a sidecar, Parquet metadata, or a JSON file itself.
 
     Raises
     ------
@@ -47,11 +47,24 @@ def read_records(paths: Iterable[str | Path]) -> list[dict[str, Any]]:
     """
     records = []
     for path in map(Path, paths):
-        content = read_provenance(path) if path.suffix == ".parquet" else read_json(path)
+        content = _record(path)
         if not isinstance(content, dict) or not {"step", "version", "inputs"} <= content.keys():
             raise InputError(path, "provenance", "is not there", "Make the file again with otcal")
         records.append(content)
     return records
+
+
+def _record(path: Path) -> Any:
+    sidecar = path.with_name(f"{path.name}.provenance.json")
+    if sidecar.is_file():
+        return read_json(sidecar)
+    if path.suffix == ".parquet":
+        return read_provenance(path)
+    content = read_json(path)
+    if not isinstance(content, dict):
+        return None
+    notes = content.get("notes", {})
+    return content.get("provenance") or notes.get("provenance") or content
 
 
 def steps(records: Iterable[dict[str, Any]]) -> list[Step]:

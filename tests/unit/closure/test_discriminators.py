@@ -138,14 +138,19 @@ def test_the_papers_network_has_about_a_million_parameters() -> None:
     assert weights == pytest.approx(1.1e6, rel=0.03)
 
 
-def test_inputs_are_standardised_on_the_training_jets() -> None:
+@pytest.mark.parametrize("whiten", [True, False])
+def test_inputs_are_standardised_on_the_training_jets(whiten: bool) -> None:
     x = np.random.default_rng(1).normal([5.0, -3.0, 7.0], [0.01, 100.0, 0.0], size=(400, 3))
+    x[:, 0] += 1e-4 * x[:, 1]
     pair = Pair.of(x[:200].astype(np.float32), x[200:].astype(np.float32))
-    model = DiscriminatorFit(pair, pair, SMALL, 1, CPU).model
-    inside = ((torch.from_numpy(pair.x) - model.mean) / model.scale).numpy()
+    spec = SMALL.model_copy(update={"whiten": whiten})
+    model = DiscriminatorFit(pair, pair, spec, 1, CPU).model
+    inside = ((torch.from_numpy(pair.x) - model.mean) @ model.axes).numpy()
     np.testing.assert_allclose(inside.mean(0), 0.0, atol=1e-3)
     # The constant third feature stays finite.
-    np.testing.assert_allclose(inside.std(0, ddof=1), [1.0, 1.0, 0.0], atol=1e-3)
+    np.testing.assert_allclose(np.sort(inside.std(0, ddof=1)), [0.0, 1.0, 1.0], atol=1e-3)
+    correlated = np.abs(inside.T @ inside / len(inside) - np.diag(np.diag(inside.T @ inside)) / 400)
+    assert (correlated.max() < 1e-3) == whiten
     assert np.isfinite(model.predict(pair.x)).all()
 
 

@@ -1,0 +1,131 @@
+"""Scores on disk: the class probabilities that a tagger gives each jet.
+
+Columns `jet_id`, `label` (position of the true class; -1 where it is not known), `jet_pt` (GeV),
+`jet_eta`, and `p_<class>`. A row of probabilities is positive and sums to one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from otcal.runtime.errors import InputError
+from otcal.samples import tables
+from otcal.simplex import check_probabilities
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Probabilities of N jets, with what belongs to a jet."""
+
+    ids: NDArray[np.int64]
+    """Ids of the jets, (N,)."""
+    labels: NDArray[np.int8]
+    """Positions of the true flavours, (N,); -1 where it is not known."""
+    pt: NDArray[np.float32]
+    """Transverse momenta in GeV, (N,)."""
+    eta: NDArray[np.float32]
+    """Pseudorapidities, (N,)."""
+    p: NDArray[np.float64]
+    """Probabilities of the K flavours, (N, K)."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def select(self, which: NDArray[Any]) -> Scores:
+        """Return the jets of a mask (N,) or of positions."""
+        return Scores(
+            self.ids[which], self.labels[which], self.pt[which], self.eta[which], self.p[which]
+        )
+
+    def to_table(self, flavours: Sequence[str]) -> pa.Table:
+        """Return a table of `score_schema`; `flavours` name the columns of `p`."""
+        columns = [self.ids, self.labels, self.pt, self.eta, *self.p.T]
+        schema = score_schema(flavours)
+        arrays = [
+            pa.array(np.ascontiguousarray(column)).cast(field.type, safe=False)
+            for field, column in zip(schema, columns, strict=True)
+        ]
+        return pa.table(arrays, schema=schema)
+
+
+def score_schema(flavours: Sequence[str]) -> pa.Schema:
+    """Return the columns of a file of scores of these flavours."""
+    return pa.schema(
+        [
+            pa.field("jet_id", pa.int64()),
+            pa.field("label", pa.int8()),
+            pa.field("jet_pt", pa.float32()),
+            pa.field("jet_eta", pa.float32()),
+            *(pa.field(f"p_{name}", pa.float32()) for name in flavours),
+        ]
+    )
+
+
+@contextmanager
+def score_writer(
+    path: str | Path, flavours: Sequence[str], provenance: dict[str, Any]
+) -> Iterator[pq.ParquetWriter]:
+    """Yield a Parquet writer for tables of `score_schema`; write one row group at a time."""
+    with tables.table_writer(path, score_schema(flavours), provenance) as writer:
+        yield writer
+
+
+def read_scores(
+    path: str | Path,
+    flavours: Sequence[str],
+    labels: Sequence[int] | None = None,
+    floor: float | None = None,
+) -> Scores:
+    """Read a file of scores and check every row of it.
+
+    Parameters
+    ----------
+    path
+        A file with the columns of `score_schema`; others are ignored.
+    flavours
+        Names of the classes, in the order of the labels.
+    labels
+        Keep the jets with these labels; None keeps all.
+    floor
+        Raise smaller probabilities to this one, see `otcal.simplex.check_probabilities`; None
+        refuses zeros.
+
+    Raises
+    ------
+    InputError
+        When the file is not one of scores, or for a label without flavour, or for a probability
+        that is zero, negative or not a number, or a row of them that does not sum to one; names
+        file, row (from 0), column and remedy.
+    """
+    schema = score_schema(flavours)
+    # In one piece, so that the number of a bad row is its number in the file.
+    rows = max(tables.row_count(path), 1)
+    pieces = list(tables.iterate_tables([path], schema, schema.names, rows))
+    table = pa.concat_tables(pieces) if pieces else schema.empty_table()
+    ids, found, pt, eta, *columns = (tables.to_numpy(table[name]) for name in schema.names)
+    _check_labels(found, flavours, path)
+    p, _ = check_probabilities(np.stack(columns, axis=1), path, floor, schema.names[4:])
+    scores = Scores(ids, found, pt, eta, p)
+    return scores if labels is None else scores.select(np.isin(found, labels))
+
+
+def _check_labels(labels: NDArray[np.int8], flavours: Sequence[str], path: str | Path) -> None:
+    bad = (labels < -1) | (labels >= len(flavours))
+    if bad.any():
+        row = int(np.argmax(bad))
+        meaning = ", ".join(f"{i} = {name}" for i, name in enumerate(flavours))
+        raise InputError(
+            path,
+            "label",
+            f"is {labels[row]} in row {row} ({int(bad.sum())} bad rows)",
+            f"Set {meaning}, or -1 where the flavour is not known",
+        )

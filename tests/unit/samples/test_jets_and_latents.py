@@ -10,25 +10,25 @@ import pyarrow as pa
 import pytest
 
 from otcal.runtime.errors import InputError
-from otcal.samples import jets, latents, splits, tables
+from otcal.samples import flavours, jets, latents, splits, tables
 from otcal.samples.classes import CLASSES, TITLES, index
 
 N = 600
 FRACTIONS = {"train": 0.5, "validation": 0.2, "test": 0.3}
 
 
-def make_jets(n: int, first: int = 0) -> pa.Table:
+def make_jets(n: int, first: int = 0, schema: pa.Schema = jets.JET_SCHEMA) -> pa.Table:
     rng = np.random.default_rng(first)
     counts = rng.integers(1, 5, n)
     columns: dict[str, Any] = {}
-    for field in jets.JET_SCHEMA:
+    for field in schema:
         if field.name == "jet_id":
             columns[field.name] = np.arange(first, first + n)
         elif pa.types.is_list(field.type):
             columns[field.name] = [rng.integers(-3, 3, k).tolist() for k in counts]
         else:
             columns[field.name] = rng.integers(0, 2, n)
-    return pa.table({f.name: pa.array(columns[f.name], f.type) for f in jets.JET_SCHEMA})
+    return pa.table({f.name: pa.array(columns[f.name], f.type) for f in schema})
 
 
 def latent_table(n: int = N) -> tuple[pa.Table, dict[str, np.ndarray]]:
@@ -83,6 +83,27 @@ def test_jets_of_several_files_come_back(tmp_path: Path) -> None:
     lengths = [len(piece) for piece in jets.iterate_jets(paths, ["jet_pt"], batch_size=40)]
     assert sum(lengths) == 120
     assert max(lengths) <= 40
+
+
+def test_jets_of_other_labels_differ_in_their_label_columns_only(tmp_path: Path) -> None:
+    schema = jets.jet_schema(flavours.FLAVOURS)
+    assert flavours.FLAVOURS == ("b", "c", "light")
+    assert set(flavours.TITLES) == set(flavours.FLAVOURS)
+    assert [flavours.index(name) for name in flavours.FLAVOURS] == [0, 1, 2]
+    labels = [name for name in schema.names if name.startswith("label_")]
+    assert labels == ["label_b", "label_c", "label_light"]
+    others = [field for field in schema if field.name not in labels]
+    assert others == [field for field in jets.JET_SCHEMA if field.name not in jets.LABELS]
+
+    table = make_jets(30, schema=schema)
+    path = tmp_path / "flavours.parquet"
+    jets.write_jets(path, table, {}, schema)
+    assert jets.read_jets([path], schema.names, schema).equals(table)
+    assert pa.concat_tables(jets.iterate_jets([path], labels, 7, schema)).equals(
+        table.select(labels)
+    )
+    with pytest.raises(InputError, match=r"flavours\.parquet: label_QCD: column is missing"):
+        jets.read_jets([path], ["label_QCD"])
 
 
 def test_jets_of_a_foreign_file_are_refused(tmp_path: Path) -> None:

@@ -147,6 +147,7 @@ def check_probabilities(
     where: str | Path,
     floor: float | None = None,
     names: Sequence[str] | None = None,
+    first_row: int = 0,
 ) -> tuple[NDArray[np.float64], int]:
     """Return probabilities that have logarithms and sum to one, and how many rows were floored.
 
@@ -160,12 +161,14 @@ def check_probabilities(
         Raise smaller values to this one and normalise again; None refuses zeros.
     names
         Names of the D columns in error messages.
+    first_row
+        Number of the first row in error messages.
 
     Raises
     ------
     InputError
         For a value that is zero, negative, or not a number, or a row that does not sum to one
-        within `SUM_TOLERANCE`; names the first bad row (from 0), its column and the remedy.
+        within `SUM_TOLERANCE`; names the first bad row, its column and the remedy.
     """
     values = np.asarray(p, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] < 2:
@@ -176,7 +179,8 @@ def check_probabilities(
     bad = wrong.any(axis=1) | ~(np.abs(values.sum(axis=1) - 1) <= SUM_TOLERANCE)
     if bad.any():
         row = int(np.argmax(bad))
-        raise InputError(where, *_fault(values[row], wrong[row], row, int(bad.sum()), names))
+        at = f"in row {first_row + row} ({int(bad.sum())} bad rows)"
+        raise InputError(where, *_fault(values[row], wrong[row], at, names))
     floored = 0
     if floor is not None:
         floored = int((values < floor).any(axis=1).sum())
@@ -185,14 +189,9 @@ def check_probabilities(
 
 
 def _fault(
-    values: NDArray[np.float64],
-    wrong: NDArray[np.bool_],
-    row: int,
-    count: int,
-    names: Sequence[str],
+    values: NDArray[np.float64], wrong: NDArray[np.bool_], at: str, names: Sequence[str]
 ) -> tuple[str, str, str]:
-    """Return (field, problem, remedy) of a bad row."""
-    at = f"in row {row} ({count} bad rows)"
+    """Return (field, problem, remedy) of a bad row, which is found `at`."""
     if not wrong.any():
         return (
             ", ".join(names),

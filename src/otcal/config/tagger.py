@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from otcal.config.base import Block
 from otcal.config.splits import Splits
+from otcal.samples.classes import CLASSES
 
 ConstituentFeature = Literal["pt", "deta", "dphi", "d0val", "d0err", "dzval", "dzerr"]
 JetFeature = Literal["pt", "eta", "phi", "energy", "nparticles"]
 Precision = Literal["float32", "bfloat16", "float16"]
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"'{twice[0]}' is there twice")
+    return names
+
+
+Classes = Annotated[
+    tuple[str, ...],
+    Field(
+        min_length=2,
+        max_length=127,
+        description="names of the classes in the order of the outputs; the jets' columns "
+        "label_<name> say which one a jet is of",
+    ),
+    AfterValidator(_distinct),
+]
+Backgrounds = Annotated[
+    tuple[str, ...],
+    Field(
+        min_length=1,
+        description="classes that every other one is measured against, one against one, besides "
+        "all other classes together; rejections are of the first",
+    ),
+    AfterValidator(_distinct),
+]
+QCD = CLASSES[:1]
+"""Background of the heavy resonances of JetClass: the papers' q/g."""
 
 
 class Preprocessing(Block):
@@ -118,6 +149,7 @@ class Inference(Block):
 class PreprocessingSpec(Block):
     """What the step `fit_preprocessing` consumes."""
 
+    classes: Classes = CLASSES
     splits: Splits
     preprocessing: Preprocessing
 
@@ -125,6 +157,7 @@ class PreprocessingSpec(Block):
 class TrainSpec(Block):
     """What the step `train_tagger` consumes."""
 
+    classes: Classes = CLASSES
     splits: Splits
     architecture: Architecture
     training: Training
@@ -134,6 +167,7 @@ class TrainSpec(Block):
 class EvaluateSpec(Block):
     """What the step `evaluate_tagger` consumes."""
 
+    backgrounds: Backgrounds = QCD
     splits: Splits
     inference: Inference
 
@@ -141,21 +175,37 @@ class EvaluateSpec(Block):
 class TaggerConfig(Block):
     """The tagger's block of a study's configuration."""
 
+    classes: Classes = CLASSES
+    backgrounds: Backgrounds = QCD
     splits: Splits = Field(
         Splits(train=0.75, validation=0.1, test=0.15), description="of the training dataset"
     )
     preprocessing: Preprocessing = Field(Preprocessing(), description="inputs of the network")
     architecture: Architecture = Field(Architecture(), description="the network")
     training: Training = Field(Training(), description="its training")
-    inference: Inference = Field(Inference(), description="evaluation and latent export")
+    inference: Inference = Field(
+        Inference(), description="evaluation, and export of latents or scores"
+    )
+
+    @model_validator(mode="after")
+    def _backgrounds_are_classes(self) -> Self:
+        for name in self.backgrounds:
+            if name not in self.classes:
+                raise ValueError(
+                    f"backgrounds: '{name}' is none of the classes {', '.join(self.classes)}"
+                )
+        return self
 
     def preprocessing_spec(self) -> PreprocessingSpec:
         """Return the settings of `fit_preprocessing`."""
-        return PreprocessingSpec(splits=self.splits, preprocessing=self.preprocessing)
+        return PreprocessingSpec(
+            classes=self.classes, splits=self.splits, preprocessing=self.preprocessing
+        )
 
     def train_spec(self, seed: int) -> TrainSpec:
         """Return the settings of `train_tagger`."""
         return TrainSpec(
+            classes=self.classes,
             splits=self.splits,
             architecture=self.architecture,
             training=self.training,
@@ -164,8 +214,10 @@ class TaggerConfig(Block):
 
     def evaluate_spec(self) -> EvaluateSpec:
         """Return the settings of `evaluate_tagger`."""
-        return EvaluateSpec(splits=self.splits, inference=self.inference)
+        return EvaluateSpec(
+            backgrounds=self.backgrounds, splits=self.splits, inference=self.inference
+        )
 
     def export_spec(self) -> Inference:
-        """Return the settings of `export_latents`."""
+        """Return the settings of `export_latents`, and those of `export_scores` for the tagger."""
         return self.inference

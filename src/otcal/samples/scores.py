@@ -6,6 +6,7 @@ Columns `jet_id`, `label` (position of the true class; -1 where it is not known)
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from numpy.typing import NDArray
 from otcal.runtime.errors import InputError
 from otcal.samples import tables
 from otcal.simplex import check_probabilities
+
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,9 @@ def read_scores(
     table = pa.concat_tables(pieces) if pieces else schema.empty_table()
     ids, found, pt, eta, *columns = (tables.to_numpy(table[name]) for name in schema.names)
     _check_labels(found, flavours, path)
-    p, _ = check_probabilities(np.stack(columns, axis=1), path, floor, schema.names[4:])
+    p, floored = check_probabilities(np.stack(columns, axis=1), path, floor, schema.names[4:])
+    if floored:
+        _LOG.warning("%s: probabilities of %d of %d jets raised to %g", path, floored, len(p), floor)
     scores = Scores(ids, found, pt, eta, p)
     return scores if labels is None else scores.select(np.isin(found, labels))
 

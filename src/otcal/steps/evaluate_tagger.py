@@ -29,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     spec = cli.load_spec(args.spec, EvaluateSpec)
     where = device.resolve(args.device)
     tagger = load_tagger(args.tagger)
-    classes = tagger.classes
+    classes, backgrounds = tagger.classes, spec.backgrounds
+    evaluation.require_backgrounds(backgrounds, classes, args.tagger)
     network = tagger.network.to(where)
 
     fractions = spec.splits.fractions()
@@ -44,11 +45,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     truth, logits = np.concatenate(labels), np.concatenate(outputs)
     require_all_classes(truth, classes, "test")
 
-    write_json(args.metrics, evaluation.metrics(logits, truth, classes))
+    write_json(args.metrics, evaluation.metrics(logits, truth, classes, backgrounds))
     record = provenance.record("evaluate_tagger", spec.model_dump(), [*args.jets, args.tagger])
     provenance.write_sidecar(args.metrics, record)
     with atomic_path(args.roc) as temporary:
-        evaluation.curves(logits, truth, classes).to_csv(
+        evaluation.curves(logits, truth, classes, backgrounds).to_csv(
             temporary, index=False, float_format="%.6g"
         )
     with atomic_path(args.confusion) as temporary:

@@ -13,14 +13,12 @@ import pyarrow as pa
 
 from otcal.config.tagger import Inference
 from otcal.runtime import cli, device, provenance
-from otcal.runtime.progress import progress
-from otcal.samples.jets import JET_FLOATS, iterate_jets
+from otcal.runtime.errors import InputError
+from otcal.samples.jets import JET_FLOATS
 from otcal.samples.latents import LATENT_SCHEMA, LAYERS, latent_writer
-from otcal.samples.tables import fixed_size_list, row_count
-from otcal.tagger import constituents
-from otcal.tagger.batches import workers
-from otcal.tagger.inference import latents
+from otcal.samples.tables import fixed_size_list
 from otcal.tagger.saved import load_tagger
+from otcal.tagger.streaming import stream
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -33,37 +31,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     spec = cli.load_spec(args.spec, Inference)
     where = device.resolve(args.device)
     tagger = load_tagger(args.tagger)
-    network = tagger.network.to(where)
-    names = tuple(tagger.preprocessing.constituents), tuple(tagger.preprocessing.jets)
-    kinematics = list(JET_FLOATS)
-    wanted = list(dict.fromkeys([*constituents.columns(*names, tagger.classes), *kinematics]))
-
+    if len(tagger.classes) != LAYERS["z10"]:
+        raise InputError(
+            args.tagger,
+            "classes",
+            f"has {len(tagger.classes)}; a file of latents holds {LAYERS['z10']} logits",
+            "Run export_scores for this tagger",
+        )
     record = provenance.record("export_latents", spec.model_dump(), [*args.jets, args.tagger])
-    total = sum(row_count(path) for path in args.jets)
-    with (
-        workers(args.threads, where) as each,
-        progress(total, "latents", "jets") as bar,
-        latent_writer(args.output, record) as writer,
-    ):
-        for path in args.jets:
-            for table in iterate_jets([path], wanted):
-                jets = constituents.from_table(table, *names, tagger.classes, path)
-                layers = latents(
-                    network,
-                    tagger.preprocessing(jets),
-                    **spec.model_dump(),
-                    device=where,
-                    each=each,
-                )
-                columns = {
-                    "jet_id": pa.array(jets.ids),
-                    "label": pa.array(jets.labels),
-                    **{name: table[name] for name in kinematics},
-                }
-                for name, layer in zip(LAYERS, layers, strict=True):
-                    columns[name] = fixed_size_list(np.ascontiguousarray(layer))
-                writer.write_table(pa.table(columns).cast(LATENT_SCHEMA))
-                bar.advance(len(jets))
+    pieces = stream(
+        tagger, args.jets, JET_FLOATS, spec, device=where, threads=args.threads, label="latents"
+    )
+    with latent_writer(args.output, record) as writer:
+        for piece in pieces:
+            columns = {
+                "jet_id": pa.array(piece.ids),
+                "label": pa.array(piece.labels),
+                **{name: piece.table[name] for name in JET_FLOATS},
+            }
+            for name, layer in zip(LAYERS, piece.layers, strict=True):
+                columns[name] = fixed_size_list(np.ascontiguousarray(layer))
+            writer.write_table(pa.table(columns).cast(LATENT_SCHEMA))
 
 
 if __name__ == "__main__":

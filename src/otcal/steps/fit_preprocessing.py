@@ -8,7 +8,6 @@ from pathlib import Path
 from otcal.config.tagger import PreprocessingSpec
 from otcal.runtime import cli, provenance
 from otcal.runtime.files import write_json
-from otcal.samples.classes import CLASSES
 from otcal.tagger.dataset import fit_preprocessing
 
 
@@ -19,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     spec = cli.load_spec(args.spec, PreprocessingSpec)
     settings = spec.preprocessing
-    preprocessing = fit_preprocessing(args.jets, settings, CLASSES, spec.splits.fractions())
+    preprocessing = fit_preprocessing(args.jets, settings, spec.classes, spec.splits.fractions())
     write_json(args.output, preprocessing.to_json())
     provenance.write_sidecar(
         args.output, provenance.record("fit_preprocessing", spec.model_dump(), args.jets)

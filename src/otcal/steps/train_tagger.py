@@ -16,7 +16,6 @@ from otcal.config.tagger import TrainSpec
 from otcal.runtime import cli, device, provenance, training
 from otcal.runtime.files import atomic_path, read_json
 from otcal.runtime.seeds import derive
-from otcal.samples.classes import CLASSES
 from otcal.tagger.batches import workers
 from otcal.tagger.dataset import iterate_split, load, require_all_classes
 from otcal.tagger.preprocessing import Preprocessing
@@ -36,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--checkpoint", type=Path, help="where a stopped run continues from")
     args = parser.parse_args(argv)
     spec = cli.load_spec(args.spec, TrainSpec)
+    classes = spec.classes
     where = device.resolve(args.device)
     preprocessing = Preprocessing.from_json(read_json(args.preprocessing), args.preprocessing)
     record = provenance.record(
@@ -46,12 +46,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     scratch = args.output.parent if spec.training.storage == "disk" else None
     samples = {}
     for split in ("train", "validation"):
-        pieces = iterate_split(args.jets, preprocessing, CLASSES, spec.splits.fractions(), split)
+        pieces = iterate_split(args.jets, preprocessing, classes, spec.splits.fractions(), split)
         samples[split] = load(pieces, scratch)
-        require_all_classes(samples[split].labels, CLASSES, split)
+        require_all_classes(samples[split].labels, classes, split)
 
     torch.manual_seed(derive(spec.seed, "weights"))
-    network = build(spec.architecture, preprocessing, CLASSES).to(where)
+    network = build(spec.architecture, preprocessing, classes).to(where)
     with workers(args.threads, where) as each:
         trainee = TaggerTrainee(
             network, **samples, settings=spec.training, seed=spec.seed, device=where, each=each
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             checkpoint_path=args.checkpoint,
             identity={"spec": record["spec"], "inputs": record["inputs"]},
         )
-    save_tagger(args.output, result.best_weights, spec.architecture, preprocessing, CLASSES, record)
+    save_tagger(args.output, result.best_weights, spec.architecture, preprocessing, classes, record)
     with atomic_path(args.history) as temporary:
         pd.DataFrame(result.history).astype({"step": int}).to_csv(temporary, index=False)
 

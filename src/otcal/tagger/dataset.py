@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from otcal.config import tagger as config
 from otcal.runtime.errors import InputError
 from otcal.samples import splits
-from otcal.samples.jets import iterate_jets
+from otcal.samples.jets import iterate_jets, jet_schema
 from otcal.samples.tables import ROW_GROUP, row_count
 from otcal.tagger import constituents
 from otcal.tagger.constituents import Jets
@@ -32,8 +32,9 @@ def iterate(
 ) -> Iterator[Jets]:
     """Yield the jets of files in pieces, untransformed; bad files raise `InputError`."""
     wanted = constituents.columns(constituent_features, jet_features, classes)
+    schema = jet_schema(classes)
     for path in paths:
-        for table in iterate_jets([path], wanted, batch_size):
+        for table in iterate_jets([path], wanted, batch_size, schema):
             yield constituents.from_table(table, constituent_features, jet_features, classes, path)
 
 

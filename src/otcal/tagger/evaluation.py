@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from otcal.closure.metrics import auc, roc
-from otcal.samples.classes import CLASSES
-
-QCD = CLASSES[0]
-"""Background of the heavy resonances: the paper's q/g."""
+from otcal.runtime.errors import InputError
 
 REST = "rest"
 """Background of all other classes together."""
@@ -46,8 +44,25 @@ def scores(
     return score[labels != signal], score[labels == signal]
 
 
+def require_backgrounds(
+    backgrounds: Sequence[str], classes: Sequence[str], where: str | Path
+) -> None:
+    """Raise `InputError` when a background is no class of the tagger in file `where`."""
+    for name in backgrounds:
+        if name not in classes:
+            raise InputError(
+                where,
+                "classes",
+                f"has no '{name}', which backgrounds asks for",
+                f"Take backgrounds among: {', '.join(classes)}",
+            )
+
+
 def curves(
-    logits: NDArray[np.float32], labels: NDArray[np.int8], classes: Sequence[str]
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int8],
+    classes: Sequence[str],
+    backgrounds: Sequence[str],
 ) -> pd.DataFrame:
     """Return the ROC curve of each class.
 
@@ -55,12 +70,14 @@ def curves(
     -------
     DataFrame
         Columns `class`, `signal_efficiency`, `background_efficiency` (against all other classes)
-        and `qcd_efficiency` (against QCD; empty for QCD itself).
+        and, for each background, its name in lower case with ``_efficiency``, such as
+        `qcd_efficiency` (empty for the background itself).
     """
+    columns = {name: f"{name.lower()}_efficiency" for name in backgrounds}
     tables = []
     for label, name in enumerate(classes):
         table = pd.DataFrame({"class": name, "signal_efficiency": _GRID})
-        for column, against in (("background_efficiency", REST), ("qcd_efficiency", QCD)):
+        for against, column in ({REST: "background_efficiency"} | columns).items():
             if name == against:
                 table[column] = np.nan
                 continue
@@ -71,7 +88,10 @@ def curves(
 
 
 def metrics(
-    logits: NDArray[np.float32], labels: NDArray[np.int8], classes: Sequence[str]
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int8],
+    classes: Sequence[str],
+    backgrounds: Sequence[str],
 ) -> dict[str, Any]:
     """Return the figures of merit of N jets.
 
@@ -79,9 +99,9 @@ def metrics(
     -------
     dict
         `jets`, `accuracy`, its standard deviation, cross-entropy per jet (`loss`); `auc` with
-        `auc_std` (DeLong) per background (``rest``, ``QCD``) and class; `rejection`, the inverse
-        background efficiency of QCD at signal efficiencies in percent (absent where no QCD jet
-        passes).
+        `auc_std` (DeLong) per background (``rest`` and each of `backgrounds`) and class, their
+        mean against the rest (`auc_mean`); `rejection`, the inverse efficiency of the first
+        background at signal efficiencies in percent (absent where none of its jets passes).
     """
     count = len(labels)
     log_p = log_softmax(logits.astype(np.float64), axis=1)
@@ -91,20 +111,20 @@ def metrics(
         "accuracy": accuracy,
         "accuracy_std": float(np.sqrt(accuracy * (1 - accuracy) / count)),
         "loss": float(-np.mean(log_p[np.arange(count), labels])),
-        "auc": {REST: {}, QCD: {}},
-        "auc_std": {REST: {}, QCD: {}},
+        "auc": {name: {} for name in (REST, *backgrounds)},
+        "auc_std": {name: {} for name in (REST, *backgrounds)},
         "rejection": {},
     }
     for label, name in enumerate(classes):
-        for against in (REST, QCD):
+        for against in (REST, *backgrounds):
             if name == against:
                 continue
             background, signal = _pair(logits, labels, classes, label, against)
             area = auc(background, signal)
             result["auc"][against][name] = area.mean
             result["auc_std"][against][name] = area.stat
-        if name != QCD:
-            result["rejection"][name] = _rejections(background, signal)
+            if against == backgrounds[0]:
+                result["rejection"][name] = _rejections(background, signal)
     result["auc_mean"] = float(np.mean(list(result["auc"][REST].values())))
     return result
 

@@ -22,7 +22,6 @@ from otcal.runtime.errors import InputError
 from otcal.samples import tables
 from otcal.simplex import check_probabilities
 
-
 _LOG = logging.getLogger(__name__)
 
 
@@ -119,7 +118,9 @@ def read_scores(
     _check_labels(found, flavours, path)
     p, floored = check_probabilities(np.stack(columns, axis=1), path, floor, schema.names[4:])
     if floored:
-        _LOG.warning("%s: probabilities of %d of %d jets raised to %g", path, floored, len(p), floor)
+        _LOG.warning(
+            "%s: probabilities of %d of %d jets raised to %g", path, floored, len(p), floor
+        )
     scores = Scores(ids, found, pt, eta, p)
     return scores if labels is None else scores.select(np.isin(found, labels))
 

@@ -130,13 +130,16 @@ def test_a_bad_row_is_named(path: Path, values: dict[str, float | None], message
         scores.read_scores(path, FLAVOURS, labels=[])
 
 
-def test_a_floor_mends_zeros(path: Path) -> None:
-    expected = scores.read_scores(path, FLAVOURS, floor=1e-30).p
+def test_a_floor_mends_zeros_and_says_so(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    expected = scores.read_scores(path, FLAVOURS).p
+    assert caplog.text == ""
     edit(path, 417, p_b=1.0, p_c=0.0, p_light=0.0)
     read = scores.read_scores(path, FLAVOURS, floor=1e-4).p
     np.testing.assert_allclose(read[417], np.array([1, 1e-4, 1e-4]) / 1.0002, rtol=1e-12)
     untouched = (expected >= 1e-4).all(axis=1) & (np.arange(N) != 417)
     np.testing.assert_array_equal(read[untouched], expected[untouched])
+    floored = 1 + (np.delete(expected, 417, axis=0) < 1e-4).any(axis=1).sum()
+    assert f"data.parquet: probabilities of {floored} of 500 jets raised to 0.0001" in caplog.text
 
 
 def test_another_taggers_file_is_refused(path: Path) -> None:

@@ -146,3 +146,18 @@ def test_a_change_is_made_before_the_tagger_sees_the_jets(run, make_jets) -> Non
     assert seen == [JET_SCHEMA.names]
     np.testing.assert_array_equal(joined(pieces), joined(run(replaced(table, "part_d0val"))))
     np.testing.assert_array_equal(pieces[0].table["jet_pt"], table["jet_pt"])
+
+
+def test_jets_without_constituents_have_outputs(run, make_jets) -> None:
+    table = make_jets(4, 1)
+    bare = table
+    for name in JET_SCHEMA.names:
+        if name.startswith("part_"):
+            field = JET_SCHEMA.field(name)
+            bare = bare.set_column(
+                bare.column_names.index(name), field, pa.array([[]] * 4, field.type)
+            )
+    alone = joined(run(bare))
+    assert np.isfinite(alone).all()
+    together = joined(run(pa.concat_tables([table, bare])))
+    np.testing.assert_allclose(together[4:], alone, **CLOSE)

@@ -8,10 +8,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from otcal.config.base import Block
+from otcal.config.selection import Selection
 from otcal.runtime.seeds import derive
 
-Process = Literal["QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl"]
-"""Names of the process cards; each one fills the jet class of the same name."""
+ClassProcess = Literal["QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl"]
+"""Process cards that fill the jet class of the same name."""
+FlavourProcess = Literal["ttbar", "ttbar_charm"]
+"""Process cards for jets that are labelled by flavour."""
+Process = Literal[ClassProcess, FlavourProcess]
 
 # Pythia's factors multiply mu^2 and must lie between 0.1 and 10.
 ScaleFactor = Annotated[float, Field(ge=math.sqrt(0.1), le=math.sqrt(10.0))]
@@ -69,8 +73,18 @@ class Variation(Block):
 
 
 class Detector(Block):
-    """Switches of the detector; each quirk is a property of the Delphes version behind JetClass."""
+    """Switches of the detector.
 
+    The three quirks, all on by default, are properties of the Delphes version behind JetClass.
+    """
+
+    impact_parameters: Literal["jetclass", "atlas"] = Field(
+        "jetclass",
+        description=(
+            "Resolution of d0 and dz: the table of the JetClass card, or the formula of "
+            "`otcal.simulation.detector.atlas`."
+        ),
+    )
     position_eta: bool = Field(
         True,
         description=(
@@ -94,25 +108,19 @@ class Detector(Block):
     )
 
 
-class Selection(Block):
-    """Jets that are kept."""
-
-    radius: float = Field(0.8, gt=0, le=1.5, description="Radius R of the anti-kT jets.")
-    pt_min: float = Field(500.0, gt=0, description="Lowest jet pT in GeV (exclusive).")
-    pt_max: float = Field(1000.0, gt=0, description="Highest jet pT in GeV (exclusive).")
-    abs_eta_max: float = Field(2.0, gt=0, le=3, description="Largest |eta| of a jet axis.")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.pt_max <= self.pt_min:
-            raise ValueError("pt_max must be above pt_min")
-        return self
+def _fills_a_class(process: Process, selection: Selection) -> None:
+    """Raise `ValueError` when jets of a process cannot be labelled as `selection` says."""
+    if selection.flavours is None and process not in selection.classes:
+        raise ValueError(
+            f"process '{process}' fills none of the classes {', '.join(selection.classes)}: "
+            "set selection.flavours to label its jets by flavour"
+        )
 
 
 class ShardSpec(Block):
     """Everything that decides the bytes of one file of generated jets."""
 
-    process: Process = Field(description="Process card; jets of its class are kept.")
+    process: Process = Field(description="Process card.")
     variation: Variation = Field(Variation(), description="Version of the simulated world.")
     detector: Detector = Field(Detector(), description="Switches of the detector.")
     selection: Selection = Field(Selection(), description="Jets that are kept.")
@@ -124,6 +132,11 @@ class ShardSpec(Block):
         le=500,
         description="Events held in memory at once; changes the random stream of the detector.",
     )
+
+    @model_validator(mode="after")
+    def _labels_fit(self) -> Self:
+        _fills_a_class(self.process, self.selection)
+        return self
 
 
 class Dataset(Block):
@@ -161,6 +174,13 @@ class SimulationConfig(Block):
                     f"dataset '{name}' asks for variation '{dataset.variation}'; "
                     f"there are: {', '.join(self.variations)}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _labels_fit(self) -> Self:
+        for dataset in self.datasets.values():
+            for process in dataset.jets:
+                _fills_a_class(process, self.selection)
         return self
 
     @model_validator(mode="after")

@@ -45,12 +45,39 @@ class Events:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def event_of(self, rows: Ints) -> Ints:
+        """Return the events that entries belong to."""
+        return np.searchsorted(self.offsets, rows, side="right") - 1
+
+    def daughters(self, rows: Ints) -> tuple[Ints, Ints]:
+        """Return the daughters of entries, one entry after the other.
+
+        Parameters
+        ----------
+        rows
+            Entries, shape (N,).
+
+        Returns
+        -------
+        position, daughter
+            Shape (M,) each: `daughter` is a daughter of ``rows[position]``. Pythia's two numbers
+            mean a range, or two separate entries where the second is the smaller one.
+        """
+        low, high = self.daughter1[rows].astype(np.int64), self.daughter2[rows].astype(np.int64)
+        high = np.where(high == 0, low, high)
+        count = np.where(low <= 0, 0, np.where(high < low, 2, high - low + 1))
+        stride = np.where(high < low, high - low, 1)
+        position = np.repeat(np.arange(len(rows)), count)
+        number = np.arange(len(position)) - (np.cumsum(count) - count)[position]
+        first = self.offsets[self.event_of(rows)] + low
+        return position, first[position] + number * stride[position]
+
     def stable(self) -> Particles:
         """Return the particles that reach the detector."""
         rows = np.flatnonzero(self.status > 0)
         names = [name for name in Particles.names() if name != "event"]
         return Particles(
-            event=np.searchsorted(self.offsets, rows, side="right") - 1,
+            event=self.event_of(rows),
             **{name: getattr(self, name)[rows] for name in names},
         )
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import awkward as ak
 import fastjet
 import numpy as np
 import pyarrow as pa
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from otcal.config.simulation import Selection
-from otcal.samples.classes import CLASSES
-from otcal.samples.jets import CONSTITUENT_FLAGS, JET_SCHEMA, LABELS
+from otcal.config.selection import Selection, TrackSelection
+from otcal.samples.jets import CONSTITUENT_FLAGS, jet_schema
 from otcal.simulation.detector.card import Floats, Ints
 from otcal.simulation.detector.particles import Candidates
-from otcal.simulation.labels import CODES, Record, match
 
 PZ_MAX_GEV = 10_000.0
 ETA_MAX = 5.0
@@ -29,7 +28,7 @@ class Jets:
     """Jets with their constituents.
 
     `event`, `pt`, `eta`, `phi`, `energy` have shape (J,). Jet `j` consists of the candidates
-    ``rows[offsets[j]:offsets[j + 1]]``, sorted by falling pT.
+    ``rows[offsets[j]:offsets[j + 1]]``, sorted by falling pT. Jets are sorted by event.
     """
 
     event: Ints
@@ -40,9 +39,31 @@ class Jets:
     offsets: Ints
     rows: Ints
 
+    def __len__(self) -> int:
+        return len(self.event)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Jets that have a label, and what the label rests on.
+
+    `rows` are the numbers of the jets and `label` their classes, shape (M,). `match` is a code,
+    `pid`, `pt`, `eta`, `phi` the particle behind the label, zero where there is none.
+    """
+
+    rows: Ints
+    label: Ints
+    match: ArrayLike
+    pid: ArrayLike
+    pt: ArrayLike
+    eta: ArrayLike
+    phi: ArrayLike
+
 
 def cluster(candidates: Candidates, n_events: int, selection: Selection) -> Jets:
     """Cluster the candidates of each event and keep the selected jets.
+
+    All candidates are clustered; jets without constituents that are stored are dropped.
 
     Parameters
     ----------
@@ -51,7 +72,7 @@ def cluster(candidates: Candidates, n_events: int, selection: Selection) -> Jets
     n_events
         Number of events of the batch.
     selection
-        Radius, window in pT and range in eta.
+        Radius, window in pT, range in eta and the constituents that are stored.
     """
     c = candidates
     offsets = np.searchsorted(c.event, np.arange(n_events + 1))
@@ -90,9 +111,18 @@ def cluster(candidates: Candidates, n_events: int, selection: Selection) -> Jets
     usable = kept[owner]
     usable &= np.abs(c.pt[rows] * np.sinh(c.eta_position[rows])) <= PZ_MAX_GEV
     usable &= np.abs(c.eta_position[rows]) <= ETA_MAX
+    if selection.tracks is not None:
+        usable &= _passes(c, selection.tracks)[rows]
     rows, owner = rows[usable], owner[usable]
     order = np.lexsort((-c.pt[rows], owner))
-    counts = np.bincount(owner, minlength=len(pt))[kept]
+    rows, owner = rows[order], owner[order]
+    counts = np.bincount(owner, minlength=len(pt))
+    if selection.tracks is not None:
+        number = np.arange(len(owner)) - (np.cumsum(counts) - counts)[owner]
+        rows = rows[number < selection.tracks.maximum]
+        counts = np.minimum(counts, selection.tracks.maximum)
+    kept &= counts > 0
+    counts = counts[kept]
     return Jets(
         event=event[kept],
         pt=pt[kept],
@@ -100,37 +130,31 @@ def cluster(candidates: Candidates, n_events: int, selection: Selection) -> Jets
         phi=np.arctan2(py, px)[kept],
         energy=energy[kept],
         offsets=np.concatenate([[0], np.cumsum(counts)]),
-        rows=rows[order],
+        rows=rows,
     )
 
 
-def to_table(
-    jets: Jets, candidates: Candidates, record: Record, process: str, radius: float
-) -> pa.Table:
-    """Return the jets of the process's own class, without `jet_id`.
+def _passes(c: Candidates, tracks: TrackSelection) -> NDArray[np.bool_]:
+    """Return which candidates are tracks that are stored."""
+    passed = (c.charge != 0) & (c.pt > tracks.pt_min) & (np.abs(c.d0) < tracks.abs_d0_max)
+    return passed & (np.abs(c.dz) / np.cosh(c.eta) < tracks.abs_z0_sin_theta_max)
 
-    Columns, units and signs are those of JetClass (`otcal.samples.jets`).
+
+def to_table(jets: Jets, candidates: Candidates, truth: Truth, classes: Sequence[str]) -> pa.Table:
+    """Return the labelled jets, without `jet_id`.
+
+    Columns, units and signs are those of JetClass (`otcal.samples.jets`); `classes` are the names
+    of the labels.
     """
-    truth: dict[str, list[float]] = {k: [] for k in ("match", "pid", "pt", "eta", "phi")}
-    kept = []
-    for j, event in enumerate(jets.event.tolist()):
-        resonances = record.resonances(event)
-        code, resonance = match(resonances, float(jets.eta[j]), float(jets.phi[j]), radius)
-        if code not in CODES[process]:
-            continue
-        kept.append(j)
-        truth["match"].append(code)
-        for name in ("pid", "pt", "eta", "phi"):
-            truth[name].append(getattr(resonance, name) if resonance else 0)
-
-    rows = np.array(kept, dtype=np.int64)
+    schema = jet_schema(classes)
+    rows = truth.rows
     counts = np.diff(jets.offsets)[rows]
-    chosen = np.isin(np.repeat(np.arange(len(jets.pt)), np.diff(jets.offsets)), rows)
+    chosen = np.isin(np.repeat(np.arange(len(jets)), np.diff(jets.offsets)), rows)
     columns = _constituents(candidates.take(jets.rows[chosen]), jets, np.repeat(rows, counts))
     offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
     result = {}
     for name, column in columns.items():
-        values = pa.array(column, JET_SCHEMA.field(name).type.value_type)
+        values = pa.array(column, schema.field(name).type.value_type)
         result[name] = pa.ListArray.from_arrays(offsets, values)
     scalars: dict[str, ArrayLike] = {
         "jet_pt": jets.pt[rows],
@@ -138,17 +162,14 @@ def to_table(
         "jet_phi": jets.phi[rows],
         "jet_energy": jets.energy[rows],
         "jet_nparticles": counts,
-        "aux_truth_match": truth["match"],
-        **{f"aux_genpart_{name}": truth[name] for name in ("eta", "phi", "pid", "pt")},
-        **{
-            label: np.full(len(rows), name == process)
-            for label, name in zip(LABELS, CLASSES, strict=True)
-        },
+        "aux_truth_match": truth.match,
+        **{f"aux_genpart_{name}": getattr(truth, name) for name in ("eta", "phi", "pid", "pt")},
+        **{f"label_{name}": truth.label == i for i, name in enumerate(classes)},
     }
     for name, scalar in scalars.items():
-        kind = JET_SCHEMA.field(name).type
+        kind = schema.field(name).type
         result[name] = pa.array(np.asarray(scalar).astype(kind.to_pandas_dtype()), kind)
-    return pa.table({name: result[name] for name in JET_SCHEMA.names if name != "jet_id"})
+    return pa.table({name: result[name] for name in schema.names if name != "jet_id"})
 
 
 def _constituents(c: Candidates, jets: Jets, owner: Ints) -> dict[str, np.ndarray]:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from otcal.samples.classes import index
 from otcal.simulation.generator import Events
+from otcal.simulation.jets import Jets, Truth
 
 QCD_CODE = 50
 CODES = {
@@ -203,3 +205,20 @@ def match(
         if code:
             return (code, resonance) if resonance.kind == signal[0].kind else (0, None)
     return 0, None
+
+
+def resonances_in(jets: Jets, record: Record, process: str, radius: float) -> Truth:
+    """Return the jets of the process's own class."""
+    rows: list[int] = []
+    truth: dict[str, list[float]] = {name: [] for name in ("match", "pid", "pt", "eta", "phi")}
+    for j, event in enumerate(jets.event.tolist()):
+        code, resonance = match(
+            record.resonances(event), float(jets.eta[j]), float(jets.phi[j]), radius
+        )
+        if code not in CODES[process]:
+            continue
+        rows.append(j)
+        truth["match"].append(code)
+        for name in ("pid", "pt", "eta", "phi"):
+            truth[name].append(getattr(resonance, name) if resonance else 0)
+    return Truth(np.array(rows, dtype=np.int64), np.full(len(rows), index(process)), **truth)

@@ -1,4 +1,4 @@
-"""Process cards of Pythia 8 for the ten classes of JetClass.
+"""Process cards of Pythia 8: for the ten classes of JetClass, and for jets of each flavour.
 
 Proton-proton collisions at 13 TeV, multiparton interactions on, no pile-up, Monash tune
 (arXiv:1404.5630), Pythia's own leading-order matrix elements (arXiv:2203.11601).
@@ -14,6 +14,16 @@ Proton-proton collisions at 13 TeV, multiparton interactions on, no pile-up, Mon
 * Hadrons with a mean decay length below 1 m decay wherever they are, also beyond the tracker:
   JetClass has impact parameters up to 1.1 m, from K0S and Lambda. Muons, charged pions and kaons
   and K0L reach the detector. All this is Pythia's default.
+
+Jets of flavours are those of top pairs without any cut, as in the tagging samples of ATLAS.
+
+* ``ttbar`` has all decays. Half of its jets are b jets; light jets are those of W bosons and of
+  radiation; few are c jets, from one W decay in three.
+* ``ttbar_charm`` is there to balance the flavours: both W bosons decay to a charm quark and a
+  down-type one, so that c jets are as frequent as b jets. Its light jets are those of strange
+  quarks and of radiation. No collider has such a sample: a mixture of both cards has b and c jets
+  of the usual spectra, but not the flavour composition of top pairs, and more strange jets among
+  the light ones.
 """
 
 from __future__ import annotations
@@ -34,7 +44,7 @@ COMMON = (
 
 @dataclass(frozen=True)
 class ProcessCard:
-    """How one class of jets is generated.
+    """How jets are generated.
 
     Parameters
     ----------
@@ -89,5 +99,7 @@ PROCESSES: dict[str, ProcessCard] = {
     "Wqq": ProcessCard((*_W_PAIR, *_W_HADRONIC), 465.0),
     "Tbqq": ProcessCard((*_TOP_PAIR, *_W_HADRONIC), 480.0),
     "Tbl": ProcessCard((*_TOP_PAIR, *_W_LEPTONIC), 570.0),
+    "ttbar": ProcessCard(_TOP_PAIR, 0.0),
+    "ttbar_charm": ProcessCard((*_TOP_PAIR, *_only(24, "onIfAny = 4")), 0.0),
 }
-"""Process cards by class name."""
+"""Process cards by name."""

@@ -12,12 +12,13 @@ import pyarrow as pa
 from otcal.config.simulation import ShardSpec
 from otcal.runtime.progress import progress
 from otcal.runtime.seeds import derive, numpy_generator
-from otcal.samples.jets import JET_SCHEMA
+from otcal.samples.jets import jet_schema
 from otcal.samples.tables import table_writer
 from otcal.simulation.detector.response import detect
-from otcal.simulation.generator import Generator
-from otcal.simulation.jets import cluster, to_table
-from otcal.simulation.labels import Record
+from otcal.simulation.flavours import flavours_of
+from otcal.simulation.generator import Events, Generator
+from otcal.simulation.jets import Jets, Truth, cluster, to_table
+from otcal.simulation.labels import Record, resonances_in
 
 ID_BITS = 20
 """A jet's id is the seed of its shard, shifted by this many bits, plus its number."""
@@ -41,7 +42,7 @@ def generate(spec: ShardSpec) -> Iterator[pa.Table]:
         events = generator.next_batch(spec.batch)
         candidates = detect(events.stable(), spec.detector, spec.variation, rng)
         jets = cluster(candidates, len(events), spec.selection)
-        table = to_table(jets, candidates, Record(events), spec.process, spec.selection.radius)
+        table = to_table(jets, candidates, _label(jets, events, spec), spec.selection.classes)
         barren = 0 if len(table) else barren + 1
         if barren == _BARREN_BATCHES:
             raise RuntimeError(
@@ -50,10 +51,17 @@ def generate(spec: ShardSpec) -> Iterator[pa.Table]:
         yield table
 
 
+def _label(jets: Jets, events: Events, spec: ShardSpec) -> Truth:
+    if spec.selection.flavours is not None:
+        return flavours_of(jets, events, spec.selection.flavours)
+    return resonances_in(jets, Record(events), spec.process, spec.selection.radius)
+
+
 def write_shard(spec: ShardSpec, output: str | Path, provenance: dict[str, Any]) -> None:
     """Generate ``spec.jets`` jets into a Parquet file; memory does not grow with their number."""
+    schema = jet_schema(spec.selection.classes)
     with (
-        table_writer(output, JET_SCHEMA, provenance) as writer,
+        table_writer(output, schema, provenance) as writer,
         progress(spec.jets, f"{spec.process} (seed {spec.seed})", "jets") as bar,
     ):
         done, waiting = 0, []
@@ -64,7 +72,7 @@ def write_shard(spec: ShardSpec, output: str | Path, provenance: dict[str, Any])
             done += len(table)
             bar.advance(len(table))
             if done == spec.jets or sum(map(len, waiting)) >= _ROWS_PER_WRITE:
-                writer.write_table(pa.concat_tables(waiting).select(JET_SCHEMA.names))
+                writer.write_table(pa.concat_tables(waiting).select(schema.names))
                 waiting = []
             if done == spec.jets:
                 return

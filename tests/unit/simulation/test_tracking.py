@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from otcal.config.simulation import Detector, Smearing, Variation
-from otcal.simulation.detector import card
+from otcal.simulation.detector import atlas, card
 from otcal.simulation.detector.particles import Propagated
 from otcal.simulation.detector.tracking import (
     efficiency,
@@ -70,6 +70,34 @@ def test_impact_parameter_resolution_has_closed_right_edges_and_zero_outside():
     eta = np.array([0.5, 0.5, 0.5, -0.9, 0.0, 2.6, 1.0])
     pt = np.array([0.1823, 0.2227, 500.0, 0.2, 5.0, 5.0, 0.2])
     assert d0(eta, pt) == pytest.approx([0.0, 0.3543, 0.0110, 0.3543, 0.0, 0.0, 0.4564])
+
+
+# Inner Detector TDR (CERN/LHCC 97-16), Table 4-2: constant term in um and multiple scattering in
+# um GeV of d0 and of z0 sin(theta), in ten bins of |eta| of width 0.25.
+TDR_D0 = np.array(
+    [
+        [10.9, 10.9, 10.9, 11.0, 10.5, 10.2, 9.9, 9.6, 10.2, 9.6],
+        [57.2, 59.0, 62.6, 68.3, 75.0, 83.4, 93.2, 104.6, 118.6, 135.5],
+    ]
+)
+TDR_Z0 = np.array(
+    [
+        [81.9, 69.7, 59.1, 49.8, 42.3, 38.0, 33.6, 29.4, 25.6, 22.3],
+        [85.7, 78.1, 75.5, 76.2, 79.1, 83.7, 91.7, 103.6, 119.1, 135.8],
+    ]
+)
+
+
+def test_atlas_resolution_is_the_design_reports():
+    eta = np.arange(0.125, 2.5, 0.25)
+    d0, dz = (atlas.impact_parameter_resolution(name) for name in ("d0", "dz"))
+    # At 10 TeV and at 2 MeV only one of the terms is left.
+    assert d0(eta, np.full(10, 1e4)) * 1e3 == pytest.approx(TDR_D0[0], rel=0.14)
+    assert d0(eta, np.full(10, 2e-3)) * 2 == pytest.approx(TDR_D0[1], rel=0.02)
+    for pt in (0.5, 1.0, 5.0, 20.0):
+        design = np.hypot(TDR_Z0[0], TDR_Z0[1] / pt) * np.cosh(eta) * 1e-3
+        assert np.abs(np.log(dz(eta, np.full(10, pt)) / design)).max() < 0.36
+    assert d0(np.zeros(1), np.array([5.0])) == pytest.approx(np.hypot(10.9, 57.2 / 5) * 1e-3)
 
 
 def test_towers_tile_the_cylinder():
@@ -149,6 +177,26 @@ def test_smearing_inflates_resolution_and_error_by_the_documented_factor():
             pull = (getattr(tracks, name) - truth) / getattr(tracks, f"{name}_error")
             assert pull.std() == pytest.approx(1.0, abs=0.01)
             assert pull.mean() == pytest.approx(0.0, abs=0.01)
+
+
+def test_tracks_of_the_atlas_option_are_measured_as_well_as_they_say():
+    made = pions(100_000, pt=2.0, eta=-1.5)
+    detector = Detector(impact_parameters="atlas", exact_track_momentum=False)
+    tracks, _ = reconstruct(made, detector, STANDARD, np.random.default_rng(9))
+    for name, truth in (("d0", 0.1), ("dz", -0.2)):
+        error = getattr(tracks, f"{name}_error")
+        expected = atlas.impact_parameter_resolution(name)(tracks.eta, tracks.pt)
+        assert np.allclose(error, expected, rtol=1e-12)
+        pull = (getattr(tracks, name) - truth) / error
+        assert pull.std() == pytest.approx(1.0, abs=0.01)
+        assert pull.mean() == pytest.approx(0.0, abs=0.015)
+    # Nothing but the impact parameters differs.
+    card_tracks, _ = reconstruct(
+        made, Detector(exact_track_momentum=False), STANDARD, np.random.default_rng(9)
+    )
+    for name in ("pt", "eta", "phi", "mass", "resolution", "eta_outer"):
+        assert np.array_equal(getattr(tracks, name), getattr(card_tracks, name))
+    assert np.median(tracks.d0_error / card_tracks.d0_error) != pytest.approx(1.0, abs=0.05)
 
 
 def test_growth_stays_between_its_bounds_and_follows_pt_and_eta():

@@ -5,14 +5,21 @@ Delphes' Efficiency, MomentumSmearing and TrackSmearing modules with the JetClas
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from otcal.config.simulation import Detector, Variation
-from otcal.simulation.detector import card
+from otcal.simulation.detector import atlas, card
 from otcal.simulation.detector.card import Floats, Ints
 from otcal.simulation.detector.particles import Propagated, Tracks
 from otcal.simulation.variations import extra_width, resolution_growth
+
+_RESOLUTIONS: dict[str, Callable[[str], Callable[[Floats, Floats], Floats]]] = {
+    "jetclass": card.impact_parameter_resolution,
+    "atlas": atlas.impact_parameter_resolution,
+}
 
 
 def efficiency(pid: Ints, pt: Floats, eta: Floats) -> Floats:
@@ -65,7 +72,7 @@ def reconstruct(
     growth = resolution_growth(variation.impact_parameter_smearing, smeared_pt, p.eta)
     measured = {}
     for name, true in (("d0", p.d0), ("dz", p.dz)):
-        sigma = card.impact_parameter_resolution(name)(p.eta, smeared_pt)
+        sigma = _RESOLUTIONS[detector.impact_parameters](name)(p.eta, smeared_pt)
         value = true + sigma * rng.standard_normal(len(p))
         # Drawn always, so that a variation changes nothing but what it is about.
         value += sigma * extra_width(growth) * rng.standard_normal(len(p))

@@ -1,48 +1,12 @@
-"""All figures of the latent study: what makes each, from which tables, into which files.
+"""All figures of both studies: what makes each, from which tables, into which files.
 
 Pure data, so that the workflow, its report and the page can read it at no cost.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One figure, possibly of several panels, each a file of its own.
-
-    Parameters
-    ----------
-    name
-        Name on command lines, and of the caption (`<name>.rst`).
-    number
-        Figure of Algren et al. (arXiv:2507.08867) that it reproduces; empty for our own.
-    title
-        A few words.
-    category
-        Chapter of the report.
-    step
-        Module below `otcal.steps` that draws it.
-    inputs
-        Option of the step → file, relative to the study's results.
-    panels
-        Names of the files without suffix; each becomes a PDF, a PNG and a CSV.
-    """
-
-    name: str
-    number: str
-    title: str
-    category: str
-    step: str
-    inputs: dict[str, str]
-    panels: tuple[str, ...]
-
-    @property
-    def caption(self) -> str:
-        """Name of the caption file."""
-        return f"{self.name}.rst"
-
+from otcal.figures.entry import Figure
+from otcal.figures.simplex_catalogue import SIMPLEX_FIGURES
 
 _INPUTS = {"inputs": "tables/inputs.parquet"}
 _PCA = {"marginals": "tables/pca.parquet", "pairs": "tables/pca_pairs.parquet"}
@@ -184,5 +148,5 @@ FIGURES = (
 
 
 def figure(name: str) -> Figure:
-    """Return a figure by its name (`KeyError` when there is none)."""
-    return {entry.name: entry for entry in FIGURES}[name]
+    """Return a figure of either study by its name (`KeyError` when there is none)."""
+    return {entry.name: entry for entry in (*FIGURES, *SIMPLEX_FIGURES)}[name]

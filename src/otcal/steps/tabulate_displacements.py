@@ -11,7 +11,7 @@ from otcal.config.simplex_tabulation import DisplacementTables
 from otcal.figures import count_displacements
 from otcal.figures.simplex_tables import PLANE, SIMPLEX, write
 from otcal.figures.tables import write_pairs
-from otcal.runtime import cli
+from otcal.runtime import cli, device
 from otcal.runtime.errors import InputError
 from otcal.runtime.provenance import record
 from otcal.samples.flavours import FLAVOURS
@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.add_argument(f"--{name}", type=Path, required=True, help=text)
     options = parser.parse_args(argv)
     spec = cli.load_spec(options.spec, DisplacementTables)
+    device.limit_threads(options.threads)
     if len(options.maps) != len(FLAVOURS):
         raise InputError(
             "--maps", "files", f"there are {len(options.maps)}", f"Give the maps of {order}"

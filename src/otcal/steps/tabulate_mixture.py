@@ -12,7 +12,7 @@ from otcal.figures import cells, count_mixture
 from otcal.figures.extraction import Extraction
 from otcal.figures.simplex_tables import COMPONENTS, CONVERGENCE, MIXTURE, write
 from otcal.mixture.flows import Components
-from otcal.runtime import cli
+from otcal.runtime import cli, device
 from otcal.runtime.errors import InputError
 from otcal.runtime.provenance import record
 from otcal.samples.scores import read_scores
@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.add_argument(f"--{name}", type=Path, required=True, help=text)
     options = parser.parse_args(argv)
     spec = cli.load_spec(options.spec, MixtureTables)
+    device.limit_threads(options.threads)
     extraction = Extraction.read(options.extraction)
     if len(options.regions) != len(extraction.regions):
         raise InputError(

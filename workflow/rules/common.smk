@@ -6,7 +6,7 @@ import os
 from snakemake.exceptions import WorkflowError
 
 from otcal.config.study import load_settings
-from otcal.figures.catalogue import FIGURES
+from otcal.figures.catalogue import FIGURES, SIMPLEX_FIGURES, Figure
 from otcal.runtime.errors import InputError
 from otcal.runtime.fingerprint import fingerprint
 
@@ -20,8 +20,14 @@ except InputError as error:
 
 RESULTS = SETTINGS.results
 LATENT = SETTINGS.latent
-LATENT_SHARDS = {
-    dataset: LATENT.simulation.shards(dataset) for dataset in LATENT.simulation.datasets
+SIMPLEX = SETTINGS.simplex
+STUDIES = {"latent": LATENT, "simplex": SIMPLEX}
+SHARDS = {
+    name: {
+        dataset: study.simulation.shards(dataset)
+        for dataset in study.simulation.datasets
+    }
+    for name, study in STUDIES.items()
 }
 DISCRIMINATORS = [
     (layer, training, model)
@@ -33,8 +39,10 @@ DISCRIMINATORS = [
 
 
 wildcard_constraints:
+    study="latent|simplex",
     dataset="[A-Za-z0-9_]+",
-    process="[A-Za-z0-9]+",
+    sample="simulation|data",
+    process="[A-Za-z0-9_]+",
     shard="[0-9]+",
     layer="z128|zp128|z10",
     training="nominal|retrained|floor",
@@ -51,18 +59,44 @@ def code(step):
     return fingerprint(f"otcal.steps.{step}")
 
 
-def shards(dataset, root="jets"):
+def shards(study, dataset):
     """Files of a dataset's jets."""
     return [
-        results(f"latent/{root}/{dataset}/{process}/{number}.parquet")
-        for process, number in LATENT_SHARDS[dataset]
+        results(f"{study}/jets/{dataset}/{process}/{number}.parquet")
+        for process, number in SHARDS[study][dataset]
     ]
+
+
+def training_jets(wildcards):
+    """Files of the jets that train and test a study's tagger."""
+    return shards(wildcards.study, "training")
 
 
 def shard_spec(wildcards):
     """Settings of one shard of jets."""
-    shard = LATENT_SHARDS[wildcards.dataset][wildcards.process, int(wildcards.shard)]
-    return shard.model_dump_json()
+    dataset = SHARDS[wildcards.study][wildcards.dataset]
+    return dataset[wildcards.process, int(wildcards.shard)].model_dump_json()
+
+
+def preprocessing_spec(wildcards):
+    """Settings of the fit of the tagger's input transforms."""
+    return STUDIES[wildcards.study].tagger.preprocessing_spec().model_dump_json()
+
+
+def train_spec(wildcards):
+    """Settings of the tagger's training."""
+    study = STUDIES[wildcards.study]
+    return study.tagger.train_spec(study.seed).model_dump_json()
+
+
+def score_spec(wildcards):
+    """Settings of the export of a dataset's scores."""
+    return SIMPLEX.score_spec(wildcards.sample).model_dump_json()
+
+
+def evaluate_spec(wildcards):
+    """Settings of the tagger's evaluation."""
+    return STUDIES[wildcards.study].tagger.evaluate_spec().model_dump_json()
 
 
 def folder(wildcards, output):
@@ -101,25 +135,87 @@ def discriminator_spec(wildcards):
     return spec.model_dump_json()
 
 
-# What the page of the latent study shows: the catalogue, and the simulation's validation.
-PAGE_FIGURES = [
-    {
-        "name": figure.name,
-        "title": figure.title,
-        "number": figure.number,
-        "caption": figure.caption,
-        "panels": figure.panels,
-    }
-    for figure in FIGURES
-] + [
-    {
-        "name": "validation",
-        "title": "Inputs against JetClass",
-        "number": "",
-        "caption": "validation.rst",
-        "panels": ["inputs"],
-    }
+# Figures that a rule draws from tables, with their study.
+DRAWN = [("latent", figure) for figure in FIGURES] + [
+    ("simplex", figure) for figure in SIMPLEX_FIGURES
 ]
-PAGE_IMAGES = [
-    results(f"latent/figures/{panel}") for figure in FIGURES for panel in figure.panels
-] + [results("latent/validation/inputs")]
+# Figures of a study's page: what its rules draw, and the simulation's validation.
+VALIDATION = Figure(
+    name="validation",
+    number="",
+    title="Inputs against JetClass",
+    category="Samples",
+    step="validate_simulation",
+    inputs={},
+    panels=("inputs",),
+)
+PAGE = {"latent": (*FIGURES, VALIDATION), "simplex": SIMPLEX_FIGURES}
+# Outputs whose origin a page tells.
+PROVENANCE = {
+    "latent": (
+        "validation/summary.csv",
+        "tagger/preprocessing.json",
+        "tagger/tagger.json",
+        "tagger/metrics.json",
+        "latents/source.parquet",
+        "latents/target.parquet",
+        "transport/map.json",
+        "latents/calibrated.parquet",
+        "closure/discriminators/z128-nominal-mlp.json",
+        "closure/auc.csv",
+        "closure/reweighting.json",
+    ),
+    "simplex": (
+        "tagger/preprocessing.json",
+        "tagger/tagger.json",
+        "tagger/metrics.json",
+        "scores/simulation.parquet",
+        "scores/data.parquet",
+        "mixture/extraction.json",
+        "uncertainty/feedback.json",
+        "closure/metrics.csv",
+    ),
+}
+
+
+def page_files(wildcards, *suffixes):
+    """Files of all panels of a study's page."""
+    return [
+        results(
+            f"{wildcards.study}/{'validation' if figure is VALIDATION else 'figures'}"
+            f"/{panel}.{suffix}"
+        )
+        for figure in PAGE[wildcards.study]
+        for panel in figure.panels
+        for suffix in suffixes
+    ]
+
+
+def page_captions(wildcards):
+    """Captions of a study's page."""
+    return [
+        f"workflow/report/captions/{figure.caption}" for figure in PAGE[wildcards.study]
+    ]
+
+
+def page_provenance(wildcards):
+    """Outputs whose origin a study's page tells."""
+    return [
+        results(f"{wildcards.study}/{path}") for path in PROVENANCE[wildcards.study]
+    ]
+
+
+def report_spec(wildcards):
+    """Settings of a study's page: its figures, and the configuration that it shows."""
+    names = ("name", "title", "number", "caption", "panels")
+    shown = SETTINGS.model_dump(mode="json")
+    others = STUDIES.keys() - {wildcards.study}
+    return json.dumps(
+        {
+            "config": {key: value for key, value in shown.items() if key not in others},
+            "figures": [
+                {name: getattr(figure, name) for name in names}
+                for figure in PAGE[wildcards.study]
+            ],
+        }
+    )

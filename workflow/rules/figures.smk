@@ -4,10 +4,10 @@
 rule tabulate_inputs:
     """Count the tagger's input features, before and after the quantile transform."""
     input:
-        training=shards("training"),
-        source=shards("source"),
-        target=shards("target"),
-        preprocessing=rules.fit_preprocessing.output,
+        training=shards("latent", "training"),
+        source=shards("latent", "source"),
+        target=shards("latent", "target"),
+        preprocessing=results("latent/tagger/preprocessing.json"),
     output:
         results("latent/tables/inputs.parquet"),
     log:
@@ -63,38 +63,38 @@ rule tabulate_latents:
         " --discriminants {output.discriminants} > {log} 2>&1"
 
 
-for figure in FIGURES:
+for study, figure in DRAWN:
 
     rule:
         name:
             f"draw_{figure.name}"
         input:
             **{
-                option: results(f"latent/{path}")
+                option: results(f"{study}/{path}")
                 for option, path in figure.inputs.items()
             },
         output:
-            pdf=[results(f"latent/figures/{panel}.pdf") for panel in figure.panels],
+            pdf=[results(f"{study}/figures/{panel}.pdf") for panel in figure.panels],
             png=report(
-                [results(f"latent/figures/{panel}.png") for panel in figure.panels],
+                [results(f"{study}/figures/{panel}.png") for panel in figure.panels],
                 caption=f"../report/captions/{figure.caption}",
                 category=figure.category,
                 labels={"figure": figure.title, "in the paper": figure.number or "-"},
             ),
-            csv=[results(f"latent/figures/{panel}.csv") for panel in figure.panels],
+            csv=[results(f"{study}/figures/{panel}.csv") for panel in figure.panels],
         log:
-            results(f"latent/logs/figures/{figure.name}.log"),
+            results(f"{study}/logs/figures/{figure.name}.log"),
         threads: 1
         resources:
             mem_mb=memory(1000),
             runtime=minutes(10),
         params:
-            spec=LATENT.figures.model_dump_json(),
+            spec=STUDIES[study].figures.model_dump_json(),
             code=code(figure.step),
             step=figure.step,
             figure=figure.name,
             tables=" ".join(
-                f"--{option} {results(f'latent/{path}')}"
+                f"--{option} {results(f'{study}/{path}')}"
                 for option, path in figure.inputs.items()
             ),
             outputs=folder,

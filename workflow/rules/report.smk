@@ -7,7 +7,7 @@ rule summarise:
         auc=rules.collect_discriminators.output.auc,
         reweighting=rules.reweight.output.reweighting,
         distances=rules.reweight.output.distances,
-        tagger=rules.evaluate_tagger.output.metrics,
+        tagger=results("latent/tagger/metrics.json"),
         validation=rules.validate_simulation.output.summary,
         map=rules.fit_map.output.description,
     output:
@@ -28,14 +28,14 @@ rule summarise:
 rule merge_summaries:
     """Put the numbers of all studies into one file."""
     input:
-        rules.summarise.output,
+        [results(f"{study}/summary.json") for study in STUDIES],
     output:
         results("summary.json"),
     log:
         results("logs/merge_summaries.log"),
     localrule: True
     params:
-        spec=json.dumps({"studies": ["latent"]}),
+        spec=json.dumps({"studies": list(STUDIES)}),
         code=code("merge_summaries"),
     shell:
         "python -m otcal.steps.merge_summaries --spec {params.spec:q} --parts {input}"
@@ -43,41 +43,25 @@ rule merge_summaries:
 
 
 rule build_report:
-    """Build the page of the latent study: figures, closure tables, configuration, provenance."""
+    """Build the page of a study ({study}): figures, closure tables, configuration, provenance."""
     input:
-        summary=rules.summarise.output,
-        manifest="workflow/report/latent.yaml",
-        png=[f"{stem}.png" for stem in PAGE_IMAGES],
-        beside=[f"{stem}.{kind}" for stem in PAGE_IMAGES for kind in ("pdf", "csv")],
-        captions=[
-            f"workflow/report/captions/{figure['caption']}" for figure in PAGE_FIGURES
-        ],
-        provenance=[
-            rules.validate_simulation.output.summary,
-            rules.fit_preprocessing.output[0],
-            rules.train_tagger.output.description,
-            rules.evaluate_tagger.output.metrics,
-            results("latent/latents/source.parquet"),
-            results("latent/latents/target.parquet"),
-            rules.fit_map.output.description,
-            results("latent/latents/calibrated.parquet"),
-            results("latent/closure/discriminators/z128-nominal-mlp.json"),
-            rules.collect_discriminators.output.auc,
-            rules.reweight.output.reweighting,
-        ],
+        summary=results("{study}/summary.json"),
+        manifest="workflow/report/{study}.yaml",
+        png=lambda wildcards: page_files(wildcards, "png"),
+        beside=lambda wildcards: page_files(wildcards, "pdf", "csv"),
+        captions=page_captions,
+        provenance=page_provenance,
     output:
-        page=results("latent/report/index.html"),
-        figures=directory(results("latent/report/figures")),
+        page=results("{study}/report/index.html"),
+        figures=directory(results("{study}/report/figures")),
     log:
-        results("latent/logs/build_report.log"),
+        results("{study}/logs/build_report.log"),
     localrule: True
     params:
-        spec=json.dumps(
-            {"config": SETTINGS.model_dump(mode="json"), "figures": PAGE_FIGURES}
-        ),
+        spec=report_spec,
         code=code("build_report"),
         captions=lambda wildcards, input: os.path.dirname(input.captions[0]),
-        benchmarks=results("latent/benchmarks"),
+        benchmarks=results("{study}/benchmarks"),
     shell:
         "python -m otcal.steps.build_report --spec {params.spec:q} --manifest {input.manifest}"
         " --summary {input.summary} --figures {input.png} --captions {params.captions}"
@@ -88,7 +72,14 @@ rule build_report:
 rule latent:
     """The latent study: figures, numbers and page."""
     input:
-        rules.build_report.output,
+        results("latent/report/index.html"),
+    localrule: True
+
+
+rule simplex:
+    """The simplex study: figures, numbers and page."""
+    input:
+        results("simplex/report/index.html"),
     localrule: True
 
 

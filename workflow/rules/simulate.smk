@@ -2,13 +2,13 @@
 
 
 rule simulate:
-    """Generate, detect and cluster one shard of jets ({dataset}, {process}, {shard})."""
+    """Generate, detect and cluster one shard of jets ({study}, {dataset}, {process}, {shard})."""
     output:
-        results("latent/jets/{dataset}/{process}/{shard}.parquet"),
+        results("{study}/jets/{dataset}/{process}/{shard}.parquet"),
     log:
-        results("latent/logs/simulate/{dataset}-{process}-{shard}.log"),
+        results("{study}/logs/simulate/{dataset}-{process}-{shard}.log"),
     benchmark:
-        results("latent/benchmarks/simulate/{dataset}-{process}-{shard}.tsv")
+        results("{study}/benchmarks/simulate/{dataset}-{process}-{shard}.tsv")
     threads: 1
     resources:
         mem_mb=memory(1500),
@@ -23,7 +23,7 @@ rule simulate:
 rule validate_simulation:
     """Compare the jets of all classes, mixed evenly, with the public quantiles of JetClass."""
     input:
-        shards("training"),
+        shards("latent", "training"),
     output:
         summary=results("latent/validation/summary.csv"),
         quantiles=results("latent/validation/inputs.csv"),

@@ -4,19 +4,19 @@
 rule fit_preprocessing:
     """Fit the quantile transforms of the tagger's inputs on its training jets."""
     input:
-        shards("training"),
+        training_jets,
     output:
-        results("latent/tagger/preprocessing.json"),
+        results("{study}/tagger/preprocessing.json"),
     log:
-        results("latent/logs/fit_preprocessing.log"),
+        results("{study}/logs/fit_preprocessing.log"),
     benchmark:
-        results("latent/benchmarks/fit_preprocessing.tsv")
+        results("{study}/benchmarks/fit_preprocessing.tsv")
     threads: 1
     resources:
         mem_mb=memory(4000),
         runtime=minutes(60),
     params:
-        spec=LATENT.tagger.preprocessing_spec().model_dump_json(),
+        spec=preprocessing_spec,
         code=code("fit_preprocessing"),
     shell:
         "python -m otcal.steps.fit_preprocessing --spec {params.spec:q} --jets {input}"
@@ -26,26 +26,26 @@ rule fit_preprocessing:
 rule train_tagger:
     """Train the tagger on jets of all classes; continues from its checkpoint when interrupted."""
     input:
-        jets=shards("training"),
+        jets=training_jets,
         preprocessing=rules.fit_preprocessing.output,
     output:
-        weights=results("latent/tagger/tagger.safetensors"),
-        description=results("latent/tagger/tagger.json"),
-        history=results("latent/tagger/history.csv"),
+        weights=results("{study}/tagger/tagger.safetensors"),
+        description=results("{study}/tagger/tagger.json"),
+        history=results("{study}/tagger/history.csv"),
     log:
-        results("latent/logs/train_tagger.log"),
+        results("{study}/logs/train_tagger.log"),
     benchmark:
-        results("latent/benchmarks/train_tagger.tsv")
+        results("{study}/benchmarks/train_tagger.tsv")
     threads: 8
     resources:
         mem_mb=memory(8000),
         runtime=minutes(1440),
         gpu=gpus(),
     params:
-        spec=LATENT.tagger.train_spec(LATENT.seed).model_dump_json(),
+        spec=train_spec,
         code=code("train_tagger"),
         device=SETTINGS.device,
-        checkpoint=results("latent/tagger/checkpoint.safetensors"),
+        checkpoint=results("{study}/tagger/checkpoint.safetensors"),
     shell:
         "python -m otcal.steps.train_tagger --spec {params.spec:q} --jets {input.jets}"
         " --preprocessing {input.preprocessing} --output {output.weights}"
@@ -56,24 +56,24 @@ rule train_tagger:
 rule evaluate_tagger:
     """Measure ROC curves and the confusion matrix on jets that the training has not seen."""
     input:
-        jets=shards("training"),
+        jets=training_jets,
         tagger=rules.train_tagger.output.weights,
         description=rules.train_tagger.output.description,
     output:
-        metrics=results("latent/tagger/metrics.json"),
-        roc=results("latent/tagger/roc.csv"),
-        confusion=results("latent/tagger/confusion.csv"),
+        metrics=results("{study}/tagger/metrics.json"),
+        roc=results("{study}/tagger/roc.csv"),
+        confusion=results("{study}/tagger/confusion.csv"),
     log:
-        results("latent/logs/evaluate_tagger.log"),
+        results("{study}/logs/evaluate_tagger.log"),
     benchmark:
-        results("latent/benchmarks/evaluate_tagger.tsv")
+        results("{study}/benchmarks/evaluate_tagger.tsv")
     threads: 8
     resources:
         mem_mb=memory(4000),
         runtime=minutes(120),
         gpu=gpus(),
     params:
-        spec=LATENT.tagger.evaluate_spec().model_dump_json(),
+        spec=evaluate_spec,
         code=code("evaluate_tagger"),
         device=SETTINGS.device,
     shell:
@@ -86,9 +86,9 @@ rule evaluate_tagger:
 rule export_latents:
     """Run the tagger over a dataset ({dataset}: source or target) and keep three of its layers."""
     input:
-        jets=lambda wildcards: shards(wildcards.dataset),
-        tagger=rules.train_tagger.output.weights,
-        description=rules.train_tagger.output.description,
+        jets=lambda wildcards: shards("latent", wildcards.dataset),
+        tagger=results("latent/tagger/tagger.safetensors"),
+        description=results("latent/tagger/tagger.json"),
     output:
         results("latent/latents/{dataset}.parquet"),
     log:

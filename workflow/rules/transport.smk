@@ -38,8 +38,8 @@ rule calibrate:
         source=results("latent/latents/source.parquet"),
         map=rules.fit_map.output.map,
         description=rules.fit_map.output.description,
-        tagger=rules.train_tagger.output.weights,
-        architecture=rules.train_tagger.output.description,
+        tagger=results("latent/tagger/tagger.safetensors"),
+        architecture=results("latent/tagger/tagger.json"),
     output:
         results("latent/latents/calibrated.parquet"),
     log:

@@ -99,9 +99,9 @@ def from_validation(path: str | Path) -> Numbers:
     return check(result, path)
 
 
-def from_tagger(path: str | Path) -> Numbers:
-    """Return `latent.tagger.*`: all numbers of a JSON file of metrics."""
-    return check(dict(_flatten(read_json(path), "latent.tagger")), path)
+def from_tagger(path: str | Path, study: str = "latent") -> Numbers:
+    """Return `<study>.tagger.*`: all numbers of a JSON file of metrics."""
+    return check(dict(_flatten(read_json(path), f"{study}.tagger")), path)
 
 
 def from_map(path: str | Path) -> Numbers:

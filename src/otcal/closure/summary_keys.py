@@ -13,6 +13,12 @@ _PLACEHOLDERS = {
     "feature": r"\w+",
     "name": r"\w+",
     "figure": r"\w+(?:\.\w+)*",
+    "flavour": "b|c|light",
+    "region": r"\w+",
+    "number": r"\d+",
+    "discriminant": "b_c|c_l|hf_l",
+    "kappa": r"\d+(?:\.\d+)?",
+    "other": "data|truth_target|reweighted|binned_sf|logit_space",
 }
 
 
@@ -80,6 +86,36 @@ KEYS: tuple[Key, ...] = (
         "latent.tagger.<figure>", "held-out metrics of the tagger, as `evaluate_tagger` names them"
     ),
     Key("latent.map.<figure>", "held-out figures of the map, as `fit_map` names them"),
+    Key(
+        "simplex.tagger.<figure>", "held-out metrics of the tagger, as `evaluate_tagger` names them"
+    ),
+    Key("simplex.fit.iterations", "iterations of the best EM fit"),
+    Key("simplex.fit.converged", "1 when it met its criteria, 0 when it ran out of iterations"),
+    Key("simplex.fit.starts", "fits from different compositions"),
+    Key("simplex.composition.fraction.<region>.<flavour>", "fitted fraction"),
+    Key("simplex.composition.error.<region>.<flavour>", "its error, from the covariance V_eff"),
+    Key("simplex.composition.spread.<region>.<flavour>", "its spread over the starts"),
+    Key("simplex.composition.pull.<region>.<flavour>", "(true - fitted fraction) / error"),
+    Key(
+        "simplex.composition.distance.<region>",
+        "Mahalanobis distance of the true logits from the fitted ones",
+    ),
+    Key("simplex.conditioning.kappa", "condition number of the compositions [KY 27]"),
+    Key("simplex.feedback.spectral_radius", "largest modulus of the eigenvalues of F [KY 54]"),
+    Key(
+        "simplex.feedback.singular.<number>",
+        "singular value of G without common shifts, which come first and are infinite",
+    ),
+    Key("simplex.feedback.singular_plain.<number>", "the same by the paper's recipe [KY 58]"),
+    Key("simplex.feedback.prior_dominated", "channels of the feedback that the prior determines"),
+    Key("simplex.closure.w1.<discriminant>.<kappa>", "W1 simulation to data, 1:1:1 region"),
+    Key("simplex.closure.w1_floor.<discriminant>.<kappa>", "W1 that sample sizes alone give"),
+    Key("simplex.closure.w1_ratio.<discriminant>.<kappa>", "W1 calibrated over W1 simulation"),
+    Key("simplex.closure.w1_ratio_<other>.<discriminant>.<kappa>", "the same for another way"),
+    Key(
+        "simplex.closure.in_band.<discriminant>.<kappa>",
+        "share of the bins in which data lie within band and statistical errors",
+    ),
 )
 """Documentation of all keys."""
 

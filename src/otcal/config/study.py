@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from otcal.config.base import Block, describe
 from otcal.config.closure import ClosureConfig
 from otcal.config.figures import FiguresConfig
+from otcal.config.simplex import SimplexStudy
 from otcal.config.simulation import SimulationConfig
 from otcal.config.splits import Splits
 from otcal.config.tabulation import TablesConfig
@@ -67,6 +68,7 @@ class Settings(Block):
         description="Where networks are trained: auto takes a GPU where there is one."
     )
     latent: LatentStudy
+    simplex: SimplexStudy
 
 
 def load_settings(config: Mapping[str, Any], where: str = "config.yaml") -> Settings:

@@ -1,4 +1,4 @@
-"""How well the tagger separates the ten classes."""
+"""How well a tagger separates its classes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from otcal.figures import style
 from otcal.figures.tables import Columns, read, stack
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import read_json
-from otcal.samples.classes import CLASSES, TITLES
+from otcal.samples import classes, flavours
+
+TITLES = classes.TITLES | flavours.TITLES
+"""How the figures write the classes of either study."""
 
 # Okabe and Ito's palette, distinguishable for the colour-blind; each class has a dash as well.
 _COLOURS = ("#000000", "#0072b2", "#56b4e9", "#009e73", "#e69f00", "#d55e00", "#cc79a7", "#7f7f7f")
@@ -22,12 +25,12 @@ _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1.2)))
 
 
 def roc(path: Path, areas: Path, config: FiguresConfig) -> tuple[Figure, Columns]:
-    """Draw the efficiency of q/g jets against that of each other class.
+    """Draw the efficiency of the tagger's first background against that of each other class.
 
     Parameters
     ----------
     path
-        Table of `class`, `signal_efficiency` and `qcd_efficiency`.
+        Table of `class`, `signal_efficiency` and the background's efficiency.
     areas
         Metrics of the tagger (JSON), whose areas are exact; those of the curves' points are not.
     config
@@ -38,13 +41,13 @@ def roc(path: Path, areas: Path, config: FiguresConfig) -> tuple[Figure, Columns
     InputError
         When the curve of a class is missing.
     """
-    efficiencies = ["signal_efficiency", "qcd_efficiency"]
-    exact = _areas(areas)
+    background, exact = _areas(areas)
+    efficiencies = ["signal_efficiency", f"{background.lower()}_efficiency"]
     table = read(path, ["class", efficiencies[0]], gaps=[efficiencies[1]])
     figure = style.new(7.0)
     axes = figure.add_subplot()
     parts: list[dict[str, Any]] = []
-    for number, name in enumerate(CLASSES[1:]):
+    for number, name in enumerate(exact):
         rows = table["class"] == name
         if not rows.any() or np.isnan(table[efficiencies[1]][rows]).any():
             raise InputError(path, "class", f"has no curve of {name}", "Make it again")
@@ -71,19 +74,25 @@ def roc(path: Path, areas: Path, config: FiguresConfig) -> tuple[Figure, Columns
     )
     style.label(axes, config.label)
     axes.set_xlabel("Efficiency of the class")
-    axes.set_ylabel("Efficiency of q/g jets")
+    axes.set_ylabel(f"Efficiency of {_plain(background)} jets")
     return figure, stack(parts)
 
 
-def _areas(path: Path) -> dict[str, float]:
-    """Return the AUC of each class against q/g."""
+def _areas(path: Path) -> tuple[str, dict[str, float]]:
+    """Return the first background, and the AUC of each other class against it."""
     try:
-        found = read_json(path)["auc"][CLASSES[0]]
-        return {name: float(found[name]) for name in CLASSES[1:]}
-    except (KeyError, TypeError) as error:
+        background, *_ = (name for name in read_json(path)["auc"] if name != "rest")
+        found = read_json(path)["auc"][background]
+        return background, {name: float(area) for name, area in found.items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            path, "auc.QCD", f"lacks {error}", "Pass the metrics of evaluate_tagger"
+            path, "auc", f"has no areas against a background ({error})", "Make it again"
         ) from None
+
+
+def _plain(name: str) -> str:
+    """Return how a class is written outside formulas."""
+    return {"QCD": "q/g"}.get(name, name)
 
 
 def confusion(path: Path, config: FiguresConfig) -> tuple[Figure, Columns]:
@@ -107,11 +116,13 @@ def confusion(path: Path, config: FiguresConfig) -> tuple[Figure, Columns]:
         (true, predicted): value
         for true, predicted, value in zip(*(table[name] for name in names), strict=True)
     }
-    missing = [pair for pair in product(CLASSES, CLASSES) if pair not in found]
+    known = list(dict.fromkeys(table["true"].tolist()))
+    pairs = list(product(known, known))
+    missing = [pair for pair in pairs if pair not in found]
     if missing:
         problem = f"has no row for {missing[0][0]} taken for {missing[0][1]}"
         raise InputError(path, "true, predicted", problem, "Make it again")
-    share = np.array([found[pair] for pair in product(CLASSES, CLASSES)]).reshape(len(CLASSES), -1)
+    share = np.array([found[pair] for pair in pairs]).reshape(len(known), -1)
     figure = style.new(7.2, 7.2)
     axes = figure.add_subplot()
     axes.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0, aspect="equal")
@@ -119,15 +130,15 @@ def confusion(path: Path, config: FiguresConfig) -> tuple[Figure, Columns]:
         colour = "white" if value > 0.55 else "black"
         text = f"{100 * value:.0f}" if value >= 0.005 else "·"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=13)
-    titles = [TITLES[name] for name in CLASSES]
-    axes.set_xticks(range(len(CLASSES)), titles, rotation=55, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(CLASSES)), titles)
+    titles = [TITLES[name] for name in known]
+    axes.set_xticks(range(len(known)), titles, rotation=55, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(known)), titles)
     axes.minorticks_off()
     axes.tick_params(length=0, labelsize=13)
     axes.set_xlabel("Predicted class")
     axes.set_ylabel("True class")
     style.label(axes, f"{config.label}; % of the true class")
-    true, predicted = zip(*product(CLASSES, CLASSES), strict=True)
+    true, predicted = zip(*pairs, strict=True)
     return figure, {
         "true": np.array(true),
         "predicted": np.array(predicted),

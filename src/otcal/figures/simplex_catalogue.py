@@ -13,6 +13,19 @@ _FIT, _BANDS, _MAPS, _CLOSURE = "Mixture fit", "Compositions", "Transport maps",
 
 SIMPLEX_FIGURES = (
     Figure(
+        "simplex_tagger",
+        "",
+        "Performance of the flavour tagger",
+        "Tagger",
+        "draw_tagger",
+        {
+            "curves": "tagger/roc.csv",
+            "areas": "tagger/metrics.json",
+            "confusion": "tagger/confusion.csv",
+        },
+        ("tagger_roc", "tagger_confusion"),
+    ),
+    Figure(
         "simplex_fig01",
         "1",
         "Scores of the control regions, before and after the fit",

@@ -11,7 +11,7 @@ from otcal.runtime import cli
 def main(argv: Sequence[str] | None = None) -> None:
     arguments, config = drawing.arguments(
         __doc__,
-        ["tagger"],
+        ["tagger", "simplex_tagger"],
         {
             "curves": "ROC curves of the classes",
             "areas": "metrics with the areas (JSON)",

@@ -1,0 +1,62 @@
+"""Settings of the simplex study: scores, control regions, mixture fit, maps per flavour, closure.
+
+[KY]: Kim, Yang, arXiv:2605.01363.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from otcal.config.base import Block
+from otcal.config.degradation import Degradation
+from otcal.config.figures import FiguresConfig
+from otcal.config.scores import Floor, ScoreSpec
+from otcal.config.simplex_tabulation import SimplexTables
+from otcal.config.simulation import SimulationConfig
+from otcal.config.splits import Splits
+from otcal.config.tagger import TaggerConfig
+from otcal.config.uncertainty import UncertaintyConfig
+from otcal.samples.flavours import FLAVOURS
+
+DATASETS = ("training", "simulation", "data")
+"""Datasets that the study needs: what trains the tagger, the MC, and what becomes pseudo-data."""
+
+
+class SimplexStudy(Block):
+    """Calibration of flavour probabilities on the simplex ([KY])."""
+
+    seed: int = Field(ge=0, lt=1 << 31, description="Seed of everything that is fitted.")
+    simulation: SimulationConfig
+    tagger: TaggerConfig
+    pseudo_data: Degradation = Field(
+        Degradation(), description="What makes pseudo-data of the jets of the dataset `data`."
+    )
+    floor: float | None = Floor
+    splits: Splits = Field(
+        Splits(),
+        description="Of the simulated jets: what fits flows and maps, stops them, and tests them.",
+    )
+    uncertainty: UncertaintyConfig = UncertaintyConfig()
+    tables: SimplexTables = SimplexTables()
+    figures: FiguresConfig = FiguresConfig()
+
+    def score_spec(self, sample: str) -> ScoreSpec:
+        """Return the settings of `export_scores` for a dataset: only pseudo-data are degraded."""
+        return ScoreSpec(
+            inference=self.tagger.inference,
+            degradation=self.pseudo_data if sample == "data" else None,
+            floor=self.floor,
+        )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        for name in DATASETS:
+            if name not in self.simulation.datasets:
+                raise ValueError(f"simulation.datasets needs: {', '.join(DATASETS)}; no '{name}'")
+        if self.simulation.selection.flavours is None:
+            raise ValueError("simulation.selection.flavours: this study labels jets by flavour")
+        if self.tagger.classes != FLAVOURS:
+            raise ValueError(f"tagger.classes must be {', '.join(FLAVOURS)}")
+        return self

@@ -51,10 +51,11 @@ class Checkout:
         return {rule: int(count) for rule, count in rows if rule != "total"}
 
     def edit(self, name: str, old: str, new: str) -> None:
+        """Replace the first `old` in a file by `new`."""
         path = self.path / name
         text = path.read_text()
-        assert text.count(old) >= 1, f"{name} does not contain {old!r}"
-        path.write_text(text.replace(old, new))
+        assert old in text, f"{name} does not contain {old!r}"
+        path.write_text(text.replace(old, new, 1))
 
 
 def copy_project(destination: Path) -> Checkout:

@@ -185,6 +185,8 @@ def _train(
             )
         except FloatingPointError as error:
             log.warning("%s; starting again with a quarter of the learning rate", error)
+            if checkpoint_path is not None:
+                checkpoint_path.unlink(missing_ok=True)
             details["diverged_learning_rates"].append(options.learning_rate)
             options = replace(options, learning_rate=0.25 * options.learning_rate)
             continue
@@ -214,10 +216,10 @@ def _count_steps(
     if steps is not None and budget_s is None:
         return steps
     if checkpoint_path is not None and checkpoint_path.exists():
-        saved = dict(checkpoint.load(checkpoint_path)["identity"])
-        count = saved.pop("steps", None)
-        if saved == known and count is not None:
-            return int(count)
+        saved = checkpoint.load_fit(checkpoint_path)["identity"]
+        count = saved.get("steps")
+        if isinstance(count, int) and saved == {**known, "steps": count}:
+            return count
     affordable = max(20, int((60.0 if budget_s is None else budget_s) / _time_per_step(build)))
     return affordable if steps is None else min(steps, affordable)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from otcal.runtime import training
+from otcal.runtime import checkpoint, training
 from otcal.runtime.errors import InputError
 from otcal.transport.api import fit_map
 from otcal.transport.minimax import MinimaxFit, MinimaxOptions
@@ -99,6 +99,63 @@ def test_interrupted_fit_ends_with_the_same_bits(
     assert counted == list(range(25, 40))
     np.testing.assert_array_equal(continued, whole)
     assert continued_curve == curve
+
+
+def killed_after(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a checkpoint after every step, and let the convex fit die at one."""
+    step, original = SemidualFit.step, training.fit
+
+    def dying(self: SemidualFit, at: int) -> object:
+        if at == number:
+            raise InterruptionError
+        return step(self, at)
+
+    monkeypatch.setattr(
+        "otcal.transport.api.training.fit",
+        lambda *args, **kwargs: original(*args, **kwargs, checkpoint_every_s=0.0),
+    )
+    monkeypatch.setattr(SemidualFit, "step", dying)
+
+
+@pytest.mark.parametrize("budget", [{"steps": 40}, {"steps": 40, "budget_s": 1e6}])
+def test_a_checkpoint_of_another_network_is_left_and_that_is_said(
+    budget: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, target = samples()
+    path = tmp_path / "checkpoint.safetensors"
+    with monkeypatch.context() as patch:
+        killed_after(25, patch)
+        with pytest.raises(InterruptionError):
+            fit_map(source, target, steps=40, options=SMALL, checkpoint_path=path)
+    assert path.exists()
+    other = SemidualOptions(hidden=(8,), batch=64, noise=0.1)
+    settings = {**budget, "options": other, "select": False}
+    fitted = fit_map(source, target, checkpoint_path=path, **settings)
+    assert caplog.messages == [
+        f"{path} is of another fit: options.hidden was (16, 16) and is (8,); starting again"
+    ]
+    fresh = fit_map(source, target, steps=40, options=other, select=False)
+    np.testing.assert_array_equal(fitted.transport(source), fresh.transport(source))
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("budget", [{"steps": 20}, {"budget_s": 1.0}])
+def test_a_file_that_is_no_fits_checkpoint_is_refused(budget: dict, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    checkpoint.save(path, {"weights": torch.ones(3)})
+    with pytest.raises(InputError, match=r"identity: is missing.* Delete it to start"):
+        fit_map(*samples(), options=SMALL, checkpoint_path=path, **budget)
+
+
+def test_a_diverged_state_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    killed_after(-1, monkeypatch)
+    path = tmp_path / "checkpoint.safetensors"
+    wild = SemidualOptions(hidden=(16, 16), batch=64, learning_rate=200.0)
+    fitted = fit_map(*samples(1000), steps=40, options=wild, checkpoint_path=path)
+    assert fitted.diagnostics["diverged_learning_rates"]
+    assert "another fit" not in caplog.text
 
 
 def test_budget_in_seconds_is_met_roughly_and_recorded() -> None:

@@ -7,8 +7,12 @@ import json
 import pytest
 import yaml
 
-from otcal.config.study import Settings, load_settings
+from otcal.config.closure import DRAWN
+from otcal.config.study import FEWEST, Settings, load_settings
+from otcal.figures.marginals import DISCRIMINANTS
+from otcal.figures.reweighting import VARIABLE
 from otcal.runtime.errors import InputError
+from otcal.transport import problem
 from support.checkout import ROOT, Checkout
 
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -20,6 +24,9 @@ def merged(base: dict, over: dict) -> dict:
         both = isinstance(value, dict) and isinstance(base.get(key), dict)
         result[key] = merged(base[key], value) if both else value
     return result
+
+
+HBB = {"name": "Hbb", "signal": ["Hbb"], "background": ["QCD"]}
 
 
 def with_value(path: str, value: object) -> dict:
@@ -82,6 +89,41 @@ def test_a_missing_key_is_named() -> None:
 def test_a_mistake_stops_the_workflow_before_any_job(checkout: Checkout) -> None:
     checkout.edit("config.yaml", "blocks: 3", "bloks: 3")
     done = checkout.snakemake("--dry-run")
+        ("latent.transport.layer", "z10", ["transport.layer must be z128, not z10"]),
+        ("latent.closure.discriminants", [HBB], ["discriminants", "Hcc", "Hbb, Hcc, HbbHcc"]),
+        ("latent.tagger.preprocessing.jet_features", ["eta", "eta"], ["jet_features", "'eta'"]),
+        (
+            "latent.tagger.preprocessing.constituent_features",
+            ["pt", "deta", "pt"],
+            ["constituent_features", "'pt' is there twice"],
+        ),
+        ("latent.simulation.selection.pt_min", 499.0, ["selection.pt_min", "500", "499"]),
+        ("latent.simulation.selection.pt_max", 7000.0, ["selection.pt_max", "6500", "7000"]),
+        (
+            "latent.simulation.datasets.source.jets.QCD",
+            99,
+            ["datasets.source.jets", "9.9 jets for splits.validation", "fewer than 10"],
+        ),
+        (
+            "latent.splits",
+            {"train": 0.0003, "validation": 0.5, "test": 0.4997},
+            ["9 jets for splits.train", "the map cannot be fitted"],
+        ),
+        (
+            "latent.splits",
+            {"train": 0.5, "validation": 0.4999, "test": 0.0001},
+            ["closure.folds.train of splits.test", "the discriminators cannot be fitted"],
+        ),
+        (
+            "latent.closure.folds",
+            {"train": 0.5, "validation": 0.0003, "test": 0.4997},
+            ["datasets.target.jets", "1.8 jets for closure.folds.validation", "fewer than 2"],
+        ),
+        (
+            "latent.tagger.splits",
+            {"train": 0.75, "validation": 0.0001, "test": 0.2499},
+            ["datasets.training.jets", "0.5 jets for tagger.splits.validation of the rarest class"],
+        ),
     assert done.returncode != 0
     said = done.stdout + done.stderr
     assert "latent.tagger.architecture.bloks: is not a known key" in said
@@ -92,6 +134,22 @@ def test_a_mistake_stops_the_workflow_before_any_job(checkout: Checkout) -> None
 def test_schema_is_in_step_with_the_models() -> None:
     stored = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
     assert stored == json.loads(json.dumps(Settings.model_json_schema())), "run: make schema"
+def test_the_tagger_needs_jets_of_all_classes() -> None:
+    broken = with_value("latent.simulation.datasets.training.jets.Tbl", 5000)
+    del broken["latent"]["simulation"]["datasets"]["training"]["jets"]["Tbl"]
+    with pytest.raises(InputError, match=r"training\.jets needs all of QCD, .*; no 'Tbl'"):
+        load_settings(broken)
+
+
+def test_figures_show_discriminants_that_the_configuration_demands() -> None:
+    drawn = {name for panels in DISCRIMINANTS.values() for name in panels.values()} | {VARIABLE}
+    assert drawn == set(DRAWN)
+
+
+def test_the_map_s_fewest_jets_are_those_of_its_fit() -> None:
+    assert FEWEST["map"] == problem.FEWEST
+
+
 
 
 def test_validation_needs_training_jets_only(checkout: Checkout) -> None:

@@ -98,8 +98,19 @@ class Selection(Block):
     """Jets that are kept."""
 
     radius: float = Field(0.8, gt=0, le=1.5, description="Radius R of the anti-kT jets.")
-    pt_min: float = Field(500.0, gt=0, description="Lowest jet pT in GeV (exclusive).")
-    pt_max: float = Field(1000.0, gt=0, description="Highest jet pT in GeV (exclusive).")
+    pt_min: float = Field(
+        500.0,
+        ge=500,
+        lt=6500,
+        description="Lowest jet pT in GeV (exclusive); the hard processes are cut for 500 and "
+        "more, so that softer jets would have a biased spectrum.",
+    )
+    pt_max: float = Field(
+        1000.0,
+        gt=500,
+        le=6500,
+        description="Highest jet pT in GeV (exclusive); 6500 is a beam's energy.",
+    )
     abs_eta_max: float = Field(2.0, gt=0, le=3, description="Largest |eta| of a jet axis.")
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from otcal.config.base import Block
 from otcal.config.splits import Splits
@@ -42,6 +42,14 @@ class Preprocessing(Block):
         description="constituents of highest pT that are used; 64 keeps all of 93 % of JetClass's "
         "jets, the rest lose their softest",
     )
+
+    @field_validator("constituent_features", "jet_features")
+    @classmethod
+    def _distinct(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"must be distinct; '{twice[0]}' is there twice")
+        return names
 
 
 class Architecture(Block):

@@ -210,7 +210,8 @@ def test_configuration_unrolls_into_shards():
             {"variations": {"v": {"impact_parameter_smearing": {"minimum": 0.3, "maximum": 0.1}}}},
             ["minimum"],
         ),
-        ({"selection": {"pt_min": 600, "pt_max": 500}}, ["pt_max"]),
+        ({"selection": {"pt_min": 800, "pt_max": 600}}, ["pt_max"]),
+        ({"selection": {"pt_min": 200}}, ["pt_min", "500"]),
     ],
 )
 def test_wrong_settings_are_refused_with_what_is_allowed(changes, words):

@@ -51,8 +51,27 @@ def test_paper_preset_has_the_paper_s_sizes() -> None:
     training = latent.tagger.training
     assert (training.learning_rate, training.warmup_steps) == (1e-4, 10_000)
     assert (training.batch_size, training.clip, training.epochs) == (1000, 1.0, 4)
-    potential = latent.map_spec().minimax
-    assert (potential.blocks, potential.hidden) == (4, (2048, 2048))
+    assert (network.dropout, network.head_layers, training.schedule) == (0.1, 5, "constant")
+    spec = latent.map_spec()
+    assert (spec.method, spec.layer, spec.select, spec.steps) == ("minimax", "z128", False, 512_000)
+    assert spec.minimax.model_dump() == {  # Table 2
+        "blocks": 4,
+        "hidden": (2048, 2048),
+        "learning_rate": 5e-4,
+        "final_learning_rate": 1e-7,
+        "batch": 1024,
+        "map_steps": 10,
+        "critic_steps": 4,
+        "clip": 10.0,
+    }
+    discriminator = latent.closure.mlp  # Table 3
+    assert (discriminator.width, discriminator.hidden_layers) == (512, 4)
+    assert (discriminator.learning_rate, discriminator.final_learning_rate) == (1e-4, 1e-7)
+    assert (discriminator.batch, discriminator.epochs, discriminator.patience) == (1024, 200, 100)
+    assert (discriminator.dropout, discriminator.whiten) == (0.0, False)
+    made = sum(latent.simulation.datasets["training"].jets.values())
+    steps = training.epochs * made * latent.tagger.splits.train / training.batch_size
+    assert steps == pytest.approx(100_000, rel=0.06)
     jets = latent.simulation.datasets["source"].jets["QCD"]
     assert jets * latent.splits.train == pytest.approx(8_181_000, rel=1e-3)
     assert jets * latent.splits.validation == pytest.approx(909_000, rel=1e-3)
@@ -70,25 +89,6 @@ def test_paper_preset_has_the_paper_s_sizes() -> None:
         ("latent.closure.fits", "many", ["fits", "integer", "many"]),
         ("latent.simulation.variations.target.hard_process.renormalisation", 5.0, ["3.16"]),
         ("latent.transport.classes", ["Hbb"], ["Hbb", "source"]),
-        ("devise", "cpu", ["devise", "results, device, latent"]),
-    ],
-)
-def test_a_mistake_names_key_and_remedy(path: str, value: object, says: list[str]) -> None:
-    with pytest.raises(InputError) as caught:
-        load_settings(with_value(path, value))
-    for text in says:
-        assert text in str(caught.value)
-
-
-def test_a_missing_key_is_named() -> None:
-    broken = {key: value for key, value in DEFAULT.items() if key != "device"}
-    with pytest.raises(InputError, match=r"device: is missing\. Add it; this block takes: results"):
-        load_settings(broken)
-
-
-def test_a_mistake_stops_the_workflow_before_any_job(checkout: Checkout) -> None:
-    checkout.edit("config.yaml", "blocks: 3", "bloks: 3")
-    done = checkout.snakemake("--dry-run")
         ("latent.transport.layer", "z10", ["transport.layer must be z128, not z10"]),
         ("latent.closure.discriminants", [HBB], ["discriminants", "Hcc", "Hbb, Hcc, HbbHcc"]),
         ("latent.tagger.preprocessing.jet_features", ["eta", "eta"], ["jet_features", "'eta'"]),
@@ -124,16 +124,16 @@ def test_a_mistake_stops_the_workflow_before_any_job(checkout: Checkout) -> None
             {"train": 0.75, "validation": 0.0001, "test": 0.2499},
             ["datasets.training.jets", "0.5 jets for tagger.splits.validation of the rarest class"],
         ),
-    assert done.returncode != 0
-    said = done.stdout + done.stderr
-    assert "latent.tagger.architecture.bloks: is not a known key" in said
-    assert "Traceback" not in said
-    assert "Job stats" not in said
+        ("devise", "cpu", ["devise", "results, device, latent"]),
+    ],
+)
+def test_a_mistake_names_key_and_remedy(path: str, value: object, says: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        load_settings(with_value(path, value))
+    for text in says:
+        assert text in str(caught.value)
 
 
-def test_schema_is_in_step_with_the_models() -> None:
-    stored = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
-    assert stored == json.loads(json.dumps(Settings.model_json_schema())), "run: make schema"
 def test_the_tagger_needs_jets_of_all_classes() -> None:
     broken = with_value("latent.simulation.datasets.training.jets.Tbl", 5000)
     del broken["latent"]["simulation"]["datasets"]["training"]["jets"]["Tbl"]
@@ -150,6 +150,25 @@ def test_the_map_s_fewest_jets_are_those_of_its_fit() -> None:
     assert FEWEST["map"] == problem.FEWEST
 
 
+def test_a_missing_key_is_named() -> None:
+    broken = {key: value for key, value in DEFAULT.items() if key != "device"}
+    with pytest.raises(InputError, match=r"device: is missing\. Add it; this block takes: results"):
+        load_settings(broken)
+
+
+def test_a_mistake_stops_the_workflow_before_any_job(checkout: Checkout) -> None:
+    checkout.edit("config.yaml", "blocks: 3", "bloks: 3")
+    done = checkout.snakemake("--dry-run")
+    assert done.returncode != 0
+    said = done.stdout + done.stderr
+    assert "latent.tagger.architecture.bloks: is not a known key" in said
+    assert "Traceback" not in said
+    assert "Job stats" not in said
+
+
+def test_schema_is_in_step_with_the_models() -> None:
+    stored = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
+    assert stored == json.loads(json.dumps(Settings.model_json_schema())), "run: make schema"
 
 
 def test_validation_needs_training_jets_only(checkout: Checkout) -> None:

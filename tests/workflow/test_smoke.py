@@ -14,7 +14,6 @@ from support.checkout import Checkout
 
 RESULTS = Path("results/smoke")
 
-PAGE = {"build_report": 1, "latent": 0, "all": 1}
 CLOSURE_FIGURES = {f"draw_fig{number:02}" for number in (3, 4, 5, 9, 10, 11, 12, 13)}
 AFTER_MAP = {
     "calibrate",

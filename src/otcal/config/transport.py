@@ -62,7 +62,7 @@ class TransportConfig(Block):
     method: Literal["convex", "minimax", "gaussian"] = Field(
         "convex",
         description="convex: one potential, a Brenier map by construction; minimax: the paper's "
-        "solver; gaussian: the closed form, which is also every other method's starting point.",
+        "solver; gaussian: the closed form, from which the others start (see precondition).",
     )
     layer: Literal["z128", "zp128", "z10"] = Field(
         "z128", description="Layer in which the map is fitted."
@@ -84,6 +84,11 @@ class TransportConfig(Block):
     standardise: bool = Field(
         True,
         description="Measure the transport cost in units of the target's spread of each feature.",
+    )
+    precondition: bool = Field(
+        True,
+        description="Start from the Gaussian map; false: from the identity, in the standardised "
+        "features of [MTG] appendix B.2, mean and spread being the target's.",
     )
     select: bool = Field(
         True,

@@ -38,6 +38,53 @@ def test_steps_and_seed_decide_every_bit() -> None:
     assert not np.array_equal(runs[0], runs[2])
 
 
+def test_minimax_moves_the_map_ten_times_and_then_the_critic_four_times() -> None:
+    source, target = samples(60)
+    problem = prepare(
+        source,
+        target,
+        None,
+        in_spreads=True,
+        preconditioned=False,
+        seed=0,
+        place=torch.device("cpu"),
+    )
+    fit = MinimaxFit(
+        problem.source,
+        problem.target,
+        problem.held_out,
+        MinimaxOptions(blocks=2, hidden=(4, 4), batch=16),  # rounds as in the paper
+        steps=40,
+        seed=0,
+    )
+
+    def weights(network: torch.nn.Module) -> torch.Tensor:
+        return torch.cat([parameter.detach().ravel().clone() for parameter in network.parameters()])
+
+    moved = []
+    for number in range(31):
+        before = {"g": weights(fit.map), "f": weights(fit.critic)}
+        fit.step(number)
+        after = {"g": weights(fit.map), "f": weights(fit.critic)}
+        moved.append("".join(name for name in "gf" if not torch.equal(before[name], after[name])))
+    assert "".join(moved) == 2 * (10 * "g" + 4 * "f") + 3 * "g"
+    assert all(len(names) == 1 for names in moved)
+
+
+def test_without_preconditioning_a_fit_starts_near_the_identity() -> None:
+    source, target = samples(1000)
+    settings = {"steps": 1, "standardise": True, "select": False, "options": SMALL}
+    start = fit_map(source, target, precondition=False, **settings)
+    near = np.abs(start.transport(source) - source).mean()
+    assert near < 0.2 * np.abs(target.mean(0) - source.mean(0)).mean()
+    gaussian = fit_map(source, target, **settings)
+    assert np.abs(gaussian.transport(source) - source).mean() > 2 * near
+    # Both know the same Gaussian map.
+    assert start.learning_curve[0] == pytest.approx(gaussian.learning_curve[0], abs=1e-5)
+    assert not start.diagnostics["preconditioned"]
+    assert gaussian.diagnostics["preconditioned"]
+
+
 class InterruptionError(Exception):
     pass
 
@@ -230,18 +277,31 @@ def hard(name: str) -> tuple[np.ndarray, np.ndarray]:
         "everything constant",
     ],
 )
-def test_hard_samples_give_finite_maps_that_bring_the_means_together(name: str) -> None:
+@pytest.mark.parametrize("precondition", [True, False])
+def test_hard_samples_give_finite_maps_that_bring_the_means_together(
+    name: str, precondition: bool
+) -> None:
     source, target = hard(name)
-    fitted = fit_map(source, target, steps=20, options=SMALL)
+    fitted = fit_map(
+        source,
+        target,
+        steps=20,
+        options=SMALL,
+        precondition=precondition,
+        standardise=not precondition,
+        select=precondition,
+    )
     moved = fitted.transport(source)
     assert np.isfinite(moved).all()
-    if name == "heavy tails":
-        return  # neither sample's mean is its distribution's
+    if name == "constant feature":
+        np.testing.assert_allclose(moved[:, 0], 5.0, atol=1e-4)
+    if name == "everything constant":
+        np.testing.assert_array_equal(moved, 7.0)
+    if name == "heavy tails" or not precondition:
+        return  # the sample's mean isn't its distribution's; 20 steps don't lead far
     before = np.linalg.norm(source.mean(0) - target.mean(0))
     after = np.linalg.norm(moved.mean(0) - target.mean(0))
     assert after < 0.3 * before + 0.3 * target.std(0).max()
-    if name == "constant feature":
-        np.testing.assert_allclose(moved[:, 0], 5.0, atol=1e-4)
     if name == "collinear":
         np.testing.assert_allclose(moved[:, 1], 2.0 * moved[:, 0], atol=1e-3)
 
@@ -265,7 +325,15 @@ def test_fit_that_always_diverges_falls_back_and_says_so(caplog: pytest.LogCaptu
 
 def test_every_point_is_visited_once_per_pass() -> None:
     source, target = samples(100)
-    problem = prepare(source, target, None, False, 0, torch.device("cpu"))
+    problem = prepare(
+        source,
+        target,
+        None,
+        in_spreads=False,
+        preconditioned=True,
+        seed=0,
+        place=torch.device("cpu"),
+    )
     fit = SemidualFit(
         problem.source,
         problem.target,

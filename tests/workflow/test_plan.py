@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import yaml
@@ -54,6 +55,7 @@ def test_paper_preset_has_the_paper_s_sizes() -> None:
     assert (network.dropout, network.head_layers, training.schedule) == (0.1, 5, "constant")
     spec = latent.map_spec()
     assert (spec.method, spec.layer, spec.select, spec.steps) == ("minimax", "z128", False, 512_000)
+    assert not spec.precondition  # B.2
     assert spec.minimax.model_dump() == {  # Table 2
         "blocks": 4,
         "hidden": (2048, 2048),
@@ -175,6 +177,19 @@ def test_validation_needs_training_jets_only(checkout: Checkout) -> None:
     planned = checkout.planned("validation", presets=())
     assert set(planned) == {"simulate", "validate_simulation", "validation"}
     assert planned["simulate"] == 20  # ten classes in two shards each
+
+
+def test_the_map_asks_for_memory_in_proportion_to_its_jets(checkout: Checkout) -> None:
+    checkout.edit("config.yaml", "jets_per_shard: 2500", "jets_per_shard: 1000000")
+    for _ in ("source", "target"):
+        checkout.edit("config.yaml", "jets: {QCD: 30000}", "jets: {QCD: 10000000}")
+    done = checkout.snakemake("--dry-run", "results/latent/transport/map.safetensors", presets=())
+    assert done.returncode == 0, done.stderr[-3000:]
+    job = (done.stdout + done.stderr).split("rule fit_map:")[1]
+    found = re.search(r"mem_mb=(\d+)", job)
+    assert found is not None
+    # 12 million jets fit and stop it, each with four layers of 128 numbers.
+    assert int(found[1]) == 4000 + 12 * 4 * 4 * 128
 
 
 def test_a_smoke_plan_has_one_discriminator_per_layer_training_and_model(

@@ -40,7 +40,8 @@ rule validate_simulation:
         results("latent/benchmarks/validate_simulation.tsv")
     threads: 1
     resources:
-        mem_mb=memory(4000),
+        # 40 constituents with seven features: a value and a weight of 8 bytes for each.
+        mem_mb=memory(4000, jet_count("training"), 5000),
         runtime=minutes(30),
     params:
         spec="{}",

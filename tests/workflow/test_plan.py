@@ -182,7 +182,7 @@ def test_validation_needs_training_jets_only(checkout: Checkout) -> None:
 def test_the_map_asks_for_memory_in_proportion_to_its_jets(checkout: Checkout) -> None:
     checkout.edit("config.yaml", "jets_per_shard: 2500", "jets_per_shard: 1000000")
     for _ in ("source", "target"):
-        checkout.edit("config.yaml", "jets: {QCD: 30000}", "jets: {QCD: 10000000}")
+        checkout.edit("config.yaml", "jets: {QCD: 50000}", "jets: {QCD: 10000000}")
     done = checkout.snakemake("--dry-run", "results/latent/transport/map.safetensors", presets=())
     assert done.returncode == 0, done.stderr[-3000:]
     job = (done.stdout + done.stderr).split("rule fit_map:")[1]

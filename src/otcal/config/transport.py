@@ -31,7 +31,7 @@ class ConvexSpec(Block):
         "spread: keeps the map from following single jets. Less is enough with more jets.",
     )
     damping: float = Field(
-        0.5,
+        0.25,
         ge=0,
         le=1,
         description="Power of a direction's spread by which the network sees it scaled: narrow "
@@ -71,10 +71,10 @@ class TransportConfig(Block):
         ("QCD",), min_length=1, description="Classes whose jets are fitted ([MTG]: q/g only)."
     )
     steps: int | None = Field(
-        800,
+        4000,
         ge=1,
-        description="Gradient steps. The map then depends on the seed only (on one thread). Some "
-        "50 passes over the training jets are enough; more follow single jets.",
+        description="Gradient steps. The map then depends on the seed only (on one thread). With "
+        "25,000 jets per side and noise, held-out closure gains up to some 150 passes over them.",
     )
     budget_s: float | None = Field(
         None,

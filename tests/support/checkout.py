@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +20,6 @@ class Checkout:
     """A copy of the project's files whose commands run its own source code."""
 
     path: Path
-    seconds: dict[str, float] = field(default_factory=dict)
 
     def run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         bin_dir = Path(sys.executable).parent

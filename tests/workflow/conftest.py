@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -21,9 +20,7 @@ def checkout(tmp_path: Path) -> Checkout:
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A copy in which `make smoke`'s workflow has run. Do not change its files."""
     project = copy_project(tmp_path_factory.mktemp("smoke") / "otcal")
-    start = time.monotonic()
     done = project.snakemake()
-    project.seconds["first"] = time.monotonic() - start
     assert done.returncode == 0, done.stderr[-6000:]
     return project
 

@@ -18,7 +18,7 @@ def checkout(tmp_path: Path) -> Checkout:
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A copy in which `make smoke`'s workflow has run. Do not change its files."""
+    """A copy in which `make smoke`'s workflow has run: for one file of tests. Do not change it."""
     project = copy_project(tmp_path_factory.mktemp("smoke") / "otcal")
     done = project.snakemake()
     assert done.returncode == 0, done.stderr[-6000:]

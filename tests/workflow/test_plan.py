@@ -108,17 +108,17 @@ def test_paper_preset_has_the_paper_s_sizes() -> None:
         ),
         (
             "latent.splits",
-            {"train": 0.0003, "validation": 0.5, "test": 0.4997},
+            {"train": 0.00018, "validation": 0.5, "test": 0.49982},
             ["9 jets for splits.train", "the map cannot be fitted"],
         ),
         (
             "latent.splits",
-            {"train": 0.5, "validation": 0.4999, "test": 0.0001},
+            {"train": 0.5, "validation": 0.49994, "test": 0.00006},
             ["closure.folds.train of splits.test", "the discriminators cannot be fitted"],
         ),
         (
             "latent.closure.folds",
-            {"train": 0.5, "validation": 0.0003, "test": 0.4997},
+            {"train": 0.5, "validation": 0.00018, "test": 0.49982},
             ["datasets.target.jets", "1.8 jets for closure.folds.validation", "fewer than 2"],
         ),
         (

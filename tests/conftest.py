@@ -1,9 +1,10 @@
-"""What all tests share: random jets that look different from class to class."""
+"""What all tests share: random jets that look different from class to class, and a browser."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 # Before anything loads OpenMP: its threads spin while they wait for each other, which makes the
 # small problems of tests many times slower on a machine that is busy with something else.
@@ -15,6 +16,11 @@ import pytest
 
 from otcal.samples.classes import CLASSES
 from otcal.samples.jets import JET_SCHEMA, LABELS
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+pytest.register_assert_rewrite("support.browser")
 
 
 def random_jets(n: int, seed: int, classes: Sequence[str] = CLASSES) -> pa.Table:
@@ -87,3 +93,12 @@ def random_jets(n: int, seed: int, classes: Sequence[str] = CLASSES) -> pa.Table
 def make_jets() -> Callable[..., pa.Table]:
     """Return `random_jets(n, seed, classes=CLASSES)`."""
     return random_jets
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    """Run Chromium; tests that use it are marked with `support.browser.needs_chromium`."""
+    from support.browser import chromium
+
+    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver

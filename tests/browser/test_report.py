@@ -8,52 +8,25 @@ from __future__ import annotations
 
 import base64
 import os
-import shutil
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 
-WIDTHS = (400, 1400)
-REAL = os.environ.get("OTCAL_REPORT")
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER),
-    reason="needs Chromium: on Debian, apt-get install chromium chromium-driver",
+from support.browser import (
+    WIDTHS,
+    check_figures_load_and_console_is_silent,
+    check_page_does_not_scroll_sideways,
+    needs_chromium,
+    show,
 )
 
+REAL = os.environ.get("OTCAL_REPORT")
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    options = ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (
-        "headless",
-        "no-sandbox",
-        "disable-gpu",
-        "disable-quic",
-        "no-first-run",
-        "disable-background-networking",
-        "disable-component-update",
-        "disable-sync",
-        "disable-dev-shm-usage",
-        "hide-scrollbars",
-        f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = Chrome(options=options, service=Service(DRIVER))
-    driver.set_page_load_timeout(30)
-    yield driver
-    driver.quit()
+pytestmark = needs_chromium
 
 
 @pytest.fixture(params=["generated", "real"] if REAL else ["generated"])
@@ -62,17 +35,6 @@ def page(request: pytest.FixtureRequest) -> Path:
         return Path(str(REAL)).resolve()
     path: Path = request.getfixturevalue("report")
     return path
-
-
-def show(browser: Chrome, page: Path, width: int, dark: bool = False) -> None:
-    """Open the page in a window of this width, from an empty console."""
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-    for kind in ("browser", "performance"):
-        browser.get_log(kind)
-    browser.get(page.as_uri())
 
 
 def screenshot(browser: Chrome) -> bytes:
@@ -86,13 +48,7 @@ def test_every_figure_loads_and_the_console_is_silent(
     browser: Chrome, page: Path, width: int
 ) -> None:
     show(browser, page, width)
-    images = browser.execute_script(
-        "return [...document.images].map(i => [i.src, i.naturalWidth, i.clientWidth, i.alt])"
-    )
-    assert images
-    assert [src for src, natural, shown, _ in images if natural == 0 or shown < 200] == []
-    assert [src for src, *_, alt in images if len(alt) < 10] == []
-    assert browser.get_log("browser") == []
+    check_figures_load_and_console_is_silent(browser)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -107,17 +63,7 @@ def test_nothing_is_fetched_from_elsewhere(browser: Chrome, page: Path, width: i
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_page_does_not_scroll_sideways(browser: Chrome, page: Path, width: int) -> None:
     show(browser, page, width)
-    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
-    # What sticks out of the window, other than inside a box that scrolls by itself.
-    wide = browser.execute_script("""
-        const out = [];
-        for (const e of document.querySelectorAll('main *, header *, nav *')) {
-          if (e.closest('.scroll, pre') && !e.matches('.scroll, pre')) continue;
-          if (e.getBoundingClientRect().right > innerWidth + 1) out.push(e.outerHTML.slice(0, 80));
-        }
-        return out;""")
-    assert wide == []
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    check_page_does_not_scroll_sideways(browser, width)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -72,6 +72,16 @@ def test_map_moves_unseen_jets_of_the_fitted_class(latents: Path) -> None:
     np.testing.assert_allclose(moved.std(0), target.std(0), rtol=0.2)
 
 
+def test_without_preconditioning_the_first_map_leaves_jets_where_they_are(latents: Path) -> None:
+    run(latents, {**SPEC, "precondition": False, "select": False, "steps": 1})
+    fitted = TransportMap.load(latents / "map.safetensors")
+    unseen = read_latents(latents / "source.parquet", ["z10"], SPLITS, "test", [0])["z10"]
+    assert np.abs(fitted.transport(unseen).mean(0) - unseen.mean(0)).max() < 0.3  # of 3
+    notes = json.loads((latents / "map.json").read_text())["notes"]
+    assert notes["diagnostics"]["preconditioned"] is False
+    assert notes["diagnostics"]["winner"] == "convex"
+
+
 def test_files_say_what_was_fitted_and_on_what(latents: Path) -> None:
     run(latents, SPEC)
     diagnostics = json.loads((latents / "diagnostics.json").read_text())

@@ -226,6 +226,24 @@ def test_a_user_sees_what_is_wrong(chain, tmp_path) -> None:
     assert not (tmp_path / "x.parquet").exists()
 
 
+def test_jets_that_are_not_there_are_named(chain, tmp_path) -> None:
+    bad = Run(tmp_path)
+    bad.preprocessing = chain.preprocessing
+    with pytest.raises(InputError, match=r"jets/1\.parquet: file: does not exist"):
+        bad.train()
+
+
+def test_a_rate_that_diverges_is_named(chain, tmp_path) -> None:
+    bad = Run(tmp_path)
+    bad.jets, bad.preprocessing = chain.jets, chain.preprocessing
+    spec = CONFIG.train_spec(1).model_dump()
+    spec["training"] |= {"learning_rate": 1e30, "warmup_steps": 0}
+    key = r"tagger\.training\.learning_rate: 1e\+30 diverges .* Choose a smaller one"
+    with pytest.raises(InputError, match=key):
+        bad.train("--spec", json.dumps(spec))
+    assert not bad.weights.exists()
+
+
 def test_a_wrong_setting_is_named(chain) -> None:
     spec = CONFIG.train_spec(1).model_dump()
     spec["architecture"]["d_model"] = 64

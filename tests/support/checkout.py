@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +20,6 @@ class Checkout:
     """A copy of the project's files whose commands run its own source code."""
 
     path: Path
-    seconds: dict[str, float] = field(default_factory=dict)
 
     def run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         bin_dir = Path(sys.executable).parent
@@ -51,10 +50,11 @@ class Checkout:
         return {rule: int(count) for rule, count in rows if rule != "total"}
 
     def edit(self, name: str, old: str, new: str) -> None:
+        """Replace the first `old` in a file by `new`."""
         path = self.path / name
         text = path.read_text()
-        assert text.count(old) >= 1, f"{name} does not contain {old!r}"
-        path.write_text(text.replace(old, new))
+        assert old in text, f"{name} does not contain {old!r}"
+        path.write_text(text.replace(old, new, 1))
 
 
 def copy_project(destination: Path) -> Checkout:

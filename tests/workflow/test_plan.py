@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import yaml
 
-from otcal.config.study import Settings, load_settings
+from otcal.config.closure import DRAWN
+from otcal.config.study import FEWEST, Settings, load_settings
+from otcal.figures.marginals import DISCRIMINANTS
+from otcal.figures.reweighting import VARIABLE
 from otcal.runtime.errors import InputError
+from otcal.transport import problem
 from support.checkout import ROOT, Checkout
 
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -20,6 +25,9 @@ def merged(base: dict, over: dict) -> dict:
         both = isinstance(value, dict) and isinstance(base.get(key), dict)
         result[key] = merged(base[key], value) if both else value
     return result
+
+
+HBB = {"name": "Hbb", "signal": ["Hbb"], "background": ["QCD"]}
 
 
 def with_value(path: str, value: object) -> dict:
@@ -44,8 +52,28 @@ def test_paper_preset_has_the_paper_s_sizes() -> None:
     training = latent.tagger.training
     assert (training.learning_rate, training.warmup_steps) == (1e-4, 10_000)
     assert (training.batch_size, training.clip, training.epochs) == (1000, 1.0, 4)
-    potential = latent.map_spec().minimax
-    assert (potential.blocks, potential.hidden) == (4, (2048, 2048))
+    assert (network.dropout, network.head_layers, training.schedule) == (0.1, 5, "constant")
+    spec = latent.map_spec()
+    assert (spec.method, spec.layer, spec.select, spec.steps) == ("minimax", "z128", False, 512_000)
+    assert not spec.precondition  # B.2
+    assert spec.minimax.model_dump() == {  # Table 2
+        "blocks": 4,
+        "hidden": (2048, 2048),
+        "learning_rate": 5e-4,
+        "final_learning_rate": 1e-7,
+        "batch": 1024,
+        "map_steps": 10,
+        "critic_steps": 4,
+        "clip": 10.0,
+    }
+    discriminator = latent.closure.mlp  # Table 3
+    assert (discriminator.width, discriminator.hidden_layers) == (512, 4)
+    assert (discriminator.learning_rate, discriminator.final_learning_rate) == (1e-4, 1e-7)
+    assert (discriminator.batch, discriminator.epochs, discriminator.patience) == (1024, 200, 100)
+    assert (discriminator.dropout, discriminator.whiten) == (0.0, False)
+    made = sum(latent.simulation.datasets["training"].jets.values())
+    steps = training.epochs * made * latent.tagger.splits.train / training.batch_size
+    assert steps == pytest.approx(100_000, rel=0.06)
     jets = latent.simulation.datasets["source"].jets["QCD"]
     assert jets * latent.splits.train == pytest.approx(8_181_000, rel=1e-3)
     assert jets * latent.splits.validation == pytest.approx(909_000, rel=1e-3)
@@ -63,6 +91,41 @@ def test_paper_preset_has_the_paper_s_sizes() -> None:
         ("latent.closure.fits", "many", ["fits", "integer", "many"]),
         ("latent.simulation.variations.target.hard_process.renormalisation", 5.0, ["3.16"]),
         ("latent.transport.classes", ["Hbb"], ["Hbb", "source"]),
+        ("latent.transport.layer", "z10", ["transport.layer must be z128, not z10"]),
+        ("latent.closure.discriminants", [HBB], ["discriminants", "Hcc", "Hbb, Hcc, HbbHcc"]),
+        ("latent.tagger.preprocessing.jet_features", ["eta", "eta"], ["jet_features", "'eta'"]),
+        (
+            "latent.tagger.preprocessing.constituent_features",
+            ["pt", "deta", "pt"],
+            ["constituent_features", "'pt' is there twice"],
+        ),
+        ("latent.simulation.selection.pt_min", 499.0, ["selection.pt_min", "500", "499"]),
+        ("latent.simulation.selection.pt_max", 7000.0, ["selection.pt_max", "6500", "7000"]),
+        (
+            "latent.simulation.datasets.source.jets.QCD",
+            99,
+            ["datasets.source.jets", "9.9 jets for splits.validation", "fewer than 10"],
+        ),
+        (
+            "latent.splits",
+            {"train": 0.00018, "validation": 0.5, "test": 0.49982},
+            ["9 jets for splits.train", "the map cannot be fitted"],
+        ),
+        (
+            "latent.splits",
+            {"train": 0.5, "validation": 0.49994, "test": 0.00006},
+            ["closure.folds.train of splits.test", "the discriminators cannot be fitted"],
+        ),
+        (
+            "latent.closure.folds",
+            {"train": 0.5, "validation": 0.00018, "test": 0.49982},
+            ["datasets.target.jets", "1.8 jets for closure.folds.validation", "fewer than 2"],
+        ),
+        (
+            "latent.tagger.splits",
+            {"train": 0.75, "validation": 0.0001, "test": 0.2499},
+            ["datasets.training.jets", "0.5 jets for tagger.splits.validation of the rarest class"],
+        ),
         ("devise", "cpu", ["devise", "results, device, latent"]),
     ],
 )
@@ -71,6 +134,22 @@ def test_a_mistake_names_key_and_remedy(path: str, value: object, says: list[str
         load_settings(with_value(path, value))
     for text in says:
         assert text in str(caught.value)
+
+
+def test_the_tagger_needs_jets_of_all_classes() -> None:
+    broken = with_value("latent.simulation.datasets.training.jets.Tbl", 5000)
+    del broken["latent"]["simulation"]["datasets"]["training"]["jets"]["Tbl"]
+    with pytest.raises(InputError, match=r"training\.jets needs all of QCD, .*; no 'Tbl'"):
+        load_settings(broken)
+
+
+def test_figures_show_discriminants_that_the_configuration_demands() -> None:
+    drawn = {name for panels in DISCRIMINANTS.values() for name in panels.values()} | {VARIABLE}
+    assert drawn == set(DRAWN)
+
+
+def test_the_map_s_fewest_jets_are_those_of_its_fit() -> None:
+    assert FEWEST["map"] == problem.FEWEST
 
 
 def test_a_missing_key_is_named() -> None:
@@ -98,6 +177,19 @@ def test_validation_needs_training_jets_only(checkout: Checkout) -> None:
     planned = checkout.planned("validation", presets=())
     assert set(planned) == {"simulate", "validate_simulation", "validation"}
     assert planned["simulate"] == 20  # ten classes in two shards each
+
+
+def test_the_map_asks_for_memory_in_proportion_to_its_jets(checkout: Checkout) -> None:
+    checkout.edit("config.yaml", "jets_per_shard: 2500", "jets_per_shard: 1000000")
+    for _ in ("source", "target"):
+        checkout.edit("config.yaml", "jets: {QCD: 50000}", "jets: {QCD: 10000000}")
+    done = checkout.snakemake("--dry-run", "results/latent/transport/map.safetensors", presets=())
+    assert done.returncode == 0, done.stderr[-3000:]
+    job = (done.stdout + done.stderr).split("rule fit_map:")[1]
+    found = re.search(r"mem_mb=(\d+)", job)
+    assert found is not None
+    # 12 million jets fit and stop it, each with four layers of 128 numbers.
+    assert int(found[1]) == 4000 + 12 * 4 * 4 * 128
 
 
 def test_a_smoke_plan_has_one_discriminator_per_layer_training_and_model(

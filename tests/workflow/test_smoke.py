@@ -1,20 +1,41 @@
-"""The whole chain on tiny samples: what comes out, and what an edit makes it do again."""
+"""The whole chain on tiny samples: what comes out, how it looks, and what an edit does again.
+
+All that needs the finished run is in this file: distributed over files, the tests would run the
+chain once for each process of pytest-xdist.
+"""
 
 from __future__ import annotations
 
+import html
 import json
+import re
+import zipfile
 from pathlib import Path
+from urllib.parse import unquote
 
 import pyarrow.parquet as pq
 import pytest
+from docutils.core import publish_doctree
+from selenium.webdriver import Chrome
 
 from otcal.figures.catalogue import FIGURES
 from otcal.samples.jets import JET_SCHEMA
+from support.browser import (
+    WIDTHS,
+    check_figures_load_and_console_is_silent,
+    check_page_does_not_scroll_sideways,
+    needs_chromium,
+    show,
+)
 from support.checkout import Checkout
 
 RESULTS = Path("results/smoke")
 
-PAGE = {"build_report": 1, "latent": 0, "all": 1}
+CAPTIONS = {
+    f"latent/figures/{panel}.png": figure.caption for figure in FIGURES for panel in figure.panels
+} | {"latent/validation/inputs.png": "validation.rst"}
+"""Captions of all figures by their paths below the results."""
+
 CLOSURE_FIGURES = {f"draw_fig{number:02}" for number in (3, 4, 5, 9, 10, 11, 12, 13)}
 AFTER_MAP = {
     "calibrate",
@@ -48,6 +69,40 @@ def test_every_figure_and_number_is_there(smoke: Checkout) -> None:
         assert f"latent.auc.{layer}.floor.mlp" in summary
     assert 0 < summary["latent.dilution.rho"] <= 1
     assert f"{summary['latent.auc.z128.nominal.mlp']:.3f}" in page
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_page_shows_every_figure_in_a_browser(
+    smoke: Checkout, browser: Chrome, width: int
+) -> None:
+    show(browser, smoke.path / RESULTS / "latent/report/index.html", width)
+    shown = check_figures_load_and_console_is_silent(browser)
+    assert {Path(unquote(src)).name for src in shown} == {Path(path).name for path in CAPTIONS}
+    check_page_does_not_scroll_sideways(browser, width)
+
+
+def test_snakemake_s_own_report_holds_every_figure_with_its_caption(
+    smoke: Checkout, tmp_path: Path
+) -> None:
+    done = smoke.snakemake("--report", str(tmp_path / "report.zip"))
+    assert done.returncode == 0, done.stderr[-2000:]
+
+    def words(text: str) -> list[str]:
+        return re.findall(r"[A-Za-z]{3,}", text)
+
+    with zipfile.ZipFile(tmp_path / "report.zip") as archive:
+        page = archive.read("report/report.html").decode()
+        script = page.split('<script id="results">')[1].split("var results = ", 1)[1]
+        entries, _ = json.JSONDecoder().raw_decode(script)
+        assert set(entries) == {str(RESULTS / path) for path in CAPTIONS}
+        for path, caption in CAPTIONS.items():
+            entry = entries[str(RESULTS / path)]
+            image = archive.read(f"report/{entry['data_uri']}")
+            assert image == (smoke.path / RESULTS / path).read_bytes()
+            source = (smoke.path / "workflow/report/captions" / caption).read_text()
+            found = html.unescape(re.sub("<[^>]+>", "", entry["caption"]))
+            assert words(found) == words(publish_doctree(source).astext())
 
 
 def test_jets_carry_their_origin(smoke: Checkout) -> None:
@@ -106,7 +161,7 @@ def test_touch_and_comments_rerun_nothing(edited: Checkout) -> None:
             "config.yaml",
             "distances: {jets: 2000",
             "distances: {jets: 1999",
-            {"build_report", "all"},  # the preset overrides it; only the page shows it
+            set(),  # the preset overrides it, so the merged configuration is the same
             id="setting under a preset",
         ),
         pytest.param(
@@ -140,7 +195,8 @@ def test_an_edit_reruns_exactly_what_it_affects(
 
 
 def test_more_shards_keep_the_old_ones(edited: Checkout) -> None:
-    edited.edit("workflow/presets/smoke.yaml", "jets: {QCD: 800}", "jets: {QCD: 1200}")
+    for _ in ("source", "target"):
+        edited.edit("workflow/presets/smoke.yaml", "jets: {QCD: 800}", "jets: {QCD: 1200}")
     planned = edited.planned()
     assert planned["simulate"] == 2  # one more for source, one more for target
     assert "train_tagger" not in planned

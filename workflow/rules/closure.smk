@@ -20,7 +20,10 @@ rule train_discriminator:
         results("latent/benchmarks/train_discriminator/{layer}-{training}-{model}.tsv")
     threads: 1
     resources:
-        mem_mb=memory(3000),
+        # The layer of three samples and of their folds; the training fold in double precision to standardise it.
+        mem_mb=memory(
+            3000, jet_count("source", "target", share=LATENT.splits.test), 7 * LAYER
+        ),
         runtime=minutes(120),
         gpu=gpus(),
     params:
@@ -53,7 +56,12 @@ rule collect_discriminators:
     log:
         results("latent/logs/collect_discriminators.log"),
     resources:
-        mem_mb=memory(2000),
+        # 15 bytes for each score of a discriminator, fit and jet.
+        mem_mb=memory(
+            2000,
+            jet_count("source", "target", share=LATENT.splits.test),
+            15 * LATENT.closure.fits * len(DISCRIMINATORS),
+        ),
         runtime=minutes(15),
     params:
         spec=LATENT.closure.collect.model_dump_json(),
@@ -84,7 +92,10 @@ rule reweight:
         results("latent/benchmarks/reweight.tsv")
     threads: 1
     resources:
-        mem_mb=memory(3000),
+        # All layers of three samples, and of their test folds.
+        mem_mb=memory(
+            3000, jet_count("source", "target", share=LATENT.splits.test), 6 * LAYER
+        ),
         runtime=minutes(30),
     params:
         spec=LATENT.closure.reweight(CLOSURE_JETS, LATENT.seed).model_dump_json(),

@@ -109,9 +109,31 @@ def stem(wildcards, output):
     return os.path.splitext(output.image)[0]
 
 
-def memory(megabytes):
-    """Memory of a job in MB, doubled with every attempt."""
-    return lambda wildcards, attempt: megabytes * 2 ** (attempt - 1)
+def jet_count(*datasets, study=LATENT, share=1.0):
+    """Configured number of jets of datasets, or of a share of them."""
+    blocks = [study.simulation.datasets[name] for name in datasets]
+    return share * sum(sum(block.jets.values()) for block in blocks)
+
+
+def training_count(*splits):
+    """Largest number of jets, of all studies, in splits of the dataset that trains a tagger."""
+    return max(
+        jet_count(
+            "training",
+            study=study,
+            share=sum(study.tagger.splits.fractions()[split] for split in splits),
+        )
+        for study in STUDIES.values()
+    )
+
+
+LAYER = 4 * 128  # bytes of one jet's z128
+
+
+def memory(megabytes, count=0, size=0):
+    """Memory of a job in MB: a basis, and `size` bytes for each of `count` jets; doubled with every attempt."""
+    total = megabytes + int(count * size / 1e6)
+    return lambda wildcards, attempt: total * 2 ** (attempt - 1)
 
 
 def minutes(count):

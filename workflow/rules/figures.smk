@@ -16,7 +16,7 @@ rule tabulate_inputs:
         results("latent/benchmarks/tabulate_inputs.tsv")
     threads: 1
     resources:
-        mem_mb=memory(3000),
+        mem_mb=memory(3000),  # tables.inputs.max_jets are read, in pieces
         runtime=minutes(30),
     params:
         spec=LATENT.tables.inputs.model_dump_json(),
@@ -46,7 +46,8 @@ rule tabulate_latents:
         results("latent/benchmarks/tabulate_latents.tsv")
     threads: 1
     resources:
-        mem_mb=memory(3000),
+        # Latents are read in pieces; of the weights all are held, with their jets and their order.
+        mem_mb=memory(3000, jet_count("source", share=LATENT.splits.test), 50),
         runtime=minutes(30),
     params:
         spec=LATENT.tables.latents_spec(

@@ -40,7 +40,7 @@ rule validate_simulation:
         results("latent/benchmarks/validate_simulation.tsv")
     threads: 1
     resources:
-        mem_mb=memory(4000),
+        mem_mb=memory(4000),  # whatever the number of jets: at most `max_jets` are compared
         runtime=minutes(30),
     params:
         spec="{}",

@@ -13,7 +13,15 @@ rule fit_preprocessing:
         results("{study}/benchmarks/fit_preprocessing.tsv")
     threads: 1
     resources:
-        mem_mb=memory(4000),
+        # At most fit_jets are kept: 1.5 kB of inputs each, joined, and columns of them sorted.
+        mem_mb=memory(
+            4000,
+            min(
+                LATENT.tagger.preprocessing.fit_jets,
+                training_count("train"),
+            ),
+            4000,
+        ),
         runtime=minutes(60),
     params:
         spec=preprocessing_spec,
@@ -38,7 +46,12 @@ rule train_tagger:
         results("{study}/benchmarks/train_tagger.tsv")
     threads: 8
     resources:
-        mem_mb=memory(8000),
+        # Inputs of 1.2 kB per jet, held twice while they are joined; on disk they leave their orders and offsets.
+        mem_mb=memory(
+            8000,
+            training_count("train", "validation"),
+            2400 if LATENT.tagger.training.storage == "memory" else 100,
+        ),
         runtime=minutes(1440),
         gpu=gpus(),
     params:

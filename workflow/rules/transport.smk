@@ -17,7 +17,12 @@ rule fit_map:
         results("latent/benchmarks/fit_map.tsv")
     threads: 1  # one thread makes the map a function of the seed alone; the fit gains little from more
     resources:
-        mem_mb=memory(4000),
+        # A jet's layer as it is read and in the fit's coordinates, a conjugate point, and the copy of a sample in reading.
+        mem_mb=memory(
+            4000,
+            jet_count("source", "target", share=1 - LATENT.splits.test),
+            4 * LAYER,
+        ),
         runtime=minutes(720),
         gpu=gpus(),
     params:

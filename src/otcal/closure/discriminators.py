@@ -127,8 +127,8 @@ def fit_all(
         known = {**(identity or {}), "seed": seed}
         done = _kept(checkpoints, number, ".done")
         if done is not None and done.exists():
-            saved = checkpoint.load(done)
-            if saved["identity"] == known:
+            saved = checkpoint.load_own(done, known)
+            if saved is not None:
                 scores = {name: values.numpy() for name, values in saved["scores"].items()}
                 fitted.append(Fitted(saved["summary"], scores))
                 continue

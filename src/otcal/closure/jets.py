@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from otcal.config.closure import JetSelection
+from otcal.config.closure import MIN_JETS, JetSelection
 from otcal.config.splits import Splits
 from otcal.runtime.errors import InputError
 from otcal.samples import splits
@@ -22,9 +22,6 @@ FOLDS = ("train", "validation", "test")
 
 SAMPLES = ("source", "target", "calibrated", "target_half")
 """Samples by their number in files; `target_half` is the half that the floor tests as source."""
-
-MIN_JETS = 2
-"""Jets of each sample that every fold must have."""
 
 # Salts make these divisions independent of the calibration split and of each other.
 _FOLD_SALT = 101

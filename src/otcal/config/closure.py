@@ -17,6 +17,9 @@ Fractions = dict[str, Annotated[float, Field(ge=0.0, le=1.0)]]
 ModelName = Literal["mlp", "linear"]
 Study = Literal["latent", "simplex"]
 
+MIN_JETS = 2
+"""Jets of each sample that every fold must have."""
+
 
 class MlpSpec(Block):
     """The discriminator D_L ([MTG] Table 3), a multilayer perceptron."""
@@ -104,6 +107,9 @@ The first three are those of [MTG] section 5 and Figs. 5 and 11: H→bb, H→cc 
 and top quarks. The last four are the pairs that the authors' published evaluation code draws.
 """
 
+DRAWN = ("Hbb", "Hcc", "HbbHcc")
+"""Names of those that figures show, which therefore must be there."""
+
 
 class DistanceSpec(Block):
     """Two-sample distances in the layers."""
@@ -190,6 +196,11 @@ class ClosureConfig(Block):
         names = [entry.name for entry in entries]
         if len(set(names)) < len(names):
             raise ValueError("discriminants must have distinct names")
+        absent = [name for name in DRAWN if name not in names]
+        if absent:
+            raise ValueError(
+                f"no discriminant is named {absent[0]}; the figures show {', '.join(DRAWN)}"
+            )
         return entries
 
     def selection(self, fractions: Fractions, classes: tuple[str, ...]) -> JetSelection:

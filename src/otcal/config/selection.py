@@ -10,6 +10,9 @@ from otcal.config.base import Block
 from otcal.samples.classes import CLASSES
 from otcal.samples.flavours import FLAVOURS
 
+SOFTEST_GEV = 500.0
+"""Lowest pT of jets of the ten classes that the cuts on their hard processes do not bias."""
+
 
 class FlavourLabels(Block):
     """Exclusive labels b, c, light from hadrons; how: `otcal.simulation.flavours`."""
@@ -40,8 +43,19 @@ class Selection(Block):
     """Jets that are kept."""
 
     radius: float = Field(0.8, gt=0, le=1.5, description="Radius R of the anti-kT jets.")
-    pt_min: float = Field(500.0, gt=0, description="Lowest jet pT in GeV (exclusive).")
-    pt_max: float = Field(1000.0, gt=0, description="Highest jet pT in GeV (exclusive).")
+    pt_min: float = Field(
+        500.0,
+        gt=0,
+        lt=6500,
+        description="Lowest jet pT in GeV (exclusive). Not below 500 without `flavours`: the hard "
+        "processes of the ten classes are cut for that, softer jets would have a biased spectrum.",
+    )
+    pt_max: float = Field(
+        1000.0,
+        gt=0,
+        le=6500,
+        description="Highest jet pT in GeV (exclusive); 6500 is a beam's energy.",
+    )
     abs_eta_max: float = Field(2.0, gt=0, le=3, description="Largest |eta| of a jet axis.")
     flavours: FlavourLabels | None = Field(
         None,
@@ -67,4 +81,9 @@ class Selection(Block):
     def _ordered(self) -> Self:
         if self.pt_max <= self.pt_min:
             raise ValueError("pt_max must be above pt_min")
+        if self.flavours is None and self.pt_min < SOFTEST_GEV:
+            raise ValueError(
+                f"pt_min must be {SOFTEST_GEV:g} GeV or more, not {self.pt_min:g}: the hard "
+                "processes are cut for it"
+            )
         return self

@@ -216,3 +216,9 @@ class ValidationSpec(Block):
         lt=1,
         description="Largest Kolmogorov-Smirnov distance that counts as agreement.",
     )
+    max_jets: int = Field(
+        100_000,
+        ge=1000,
+        description="At most about this many jets, as many of each class, evenly from all files: "
+        "twice the default study's, and enough to see a distance of 0.01.",
+    )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from otcal.config.base import Block, describe
-from otcal.config.closure import ClosureConfig
+from otcal.config.closure import MIN_JETS, ClosureConfig
 from otcal.config.figures import FiguresConfig
 from otcal.config.simplex import SimplexStudy
 from otcal.config.simulation import SimulationConfig
@@ -17,9 +17,14 @@ from otcal.config.tabulation import TablesConfig
 from otcal.config.tagger import TaggerConfig
 from otcal.config.transport import MapSpec, TransportConfig
 from otcal.runtime.errors import InputError
+from otcal.samples.classes import CLASSES
 
 DATASETS = ("training", "source", "target")
 """Datasets that the latent study needs; others are made but not used."""
+
+FEWEST = {"tagger": 1, "map": 10, "discriminators": MIN_JETS}
+"""Jets that a step needs: the tagger of each class in each split, the map of each sample in each
+split, the discriminators of each sample in each fold of the test split."""
 
 
 class LatentStudy(Block):
@@ -42,11 +47,26 @@ class LatentStudy(Block):
         return self.transport.map_spec(self.splits, self.seed)
 
     @model_validator(mode="after")
+    def _layer_has_a_head(self) -> LatentStudy:
+        if self.transport.layer != "z128":
+            raise ValueError(
+                f"transport.layer must be z128, not {self.transport.layer}: the rest of the "
+                "tagger's head is run again from there"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _datasets_exist(self) -> LatentStudy:
         datasets = self.simulation.datasets
         for name in DATASETS:
             if name not in datasets:
                 raise ValueError(f"simulation.datasets needs: {', '.join(DATASETS)}; no '{name}'")
+        unseen = [name for name in CLASSES if name not in datasets["training"].jets]
+        if unseen:
+            raise ValueError(
+                f"simulation.datasets.training.jets needs all of {', '.join(CLASSES)}; "
+                f"no '{unseen[0]}'"
+            )
         for name in ("source", "target"):
             absent = set(self.transport.classes) - set(datasets[name].jets)
             if absent:
@@ -55,6 +75,34 @@ class LatentStudy(Block):
                     "which transport.classes asks to calibrate"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _enough_jets(self) -> LatentStudy:
+        for step, dataset, expected, share in self._expected_jets():
+            if expected < FEWEST[step]:
+                raise ValueError(
+                    f"simulation.datasets.{dataset}.jets leaves about {expected:.3g} jets for "
+                    f"{share}; the {step} cannot be fitted with fewer than {FEWEST[step]}: make "
+                    "more jets, or raise that share"
+                )
+        return self
+
+    def _expected_jets(self) -> Iterator[tuple[str, str, float, str]]:
+        """Yield step, dataset, expected jets, and the share that they are."""
+        datasets = self.simulation.datasets
+        rarest = min(datasets["training"].jets.values())
+        for split, share in self.tagger.splits.fractions().items():
+            yield "tagger", "training", rarest * share, f"tagger.splits.{split} of the rarest class"
+        for name in ("source", "target"):
+            made = datasets[name].jets
+            jets = sum(made[label] for label in made if label in self.transport.classes)
+            for split in ("train", "validation"):
+                yield "map", name, jets * getattr(self.splits, split), f"splits.{split}"
+            # The floor tells one half of the target from the other.
+            tested = jets * self.splits.test * (0.5 if name == "target" else 1.0)
+            for fold, share in self.closure.folds.fractions().items():
+                where = f"closure.folds.{fold} of splits.test"
+                yield "discriminators", name, tested * share, where
 
 
 class Settings(Block):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from otcal.config.base import Block
 from otcal.config.splits import Splits
@@ -18,7 +18,7 @@ Precision = Literal["float32", "bfloat16", "float16"]
 def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise ValueError(f"'{twice[0]}' is there twice")
+        raise ValueError(f"must be distinct; '{twice[0]}' is there twice")
     return names
 
 
@@ -73,6 +73,8 @@ class Preprocessing(Block):
         description="constituents of highest pT that are used; 64 keeps all of 93 % of JetClass's "
         "jets, the rest lose their softest",
     )
+
+    _features_distinct = field_validator("constituent_features", "jet_features")(_distinct)
 
 
 class Architecture(Block):

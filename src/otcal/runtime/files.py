@@ -68,6 +68,19 @@ def read_json(path: str | Path) -> Any:
 
 
 def sha256(path: str | Path) -> str:
-    """Return the SHA-256 checksum of a file, read in chunks."""
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    """Return the SHA-256 checksum of a file, read in chunks.
+
+    Raises
+    ------
+    InputError
+        When the file is missing or cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise InputError(path, "file", "does not exist", "Check the path") from None
+    except OSError as error:
+        raise InputError(
+            path, "file", f"cannot be read ({error.strerror})", "Check path and permissions"
+        ) from None

@@ -86,33 +86,26 @@ def fit(
     checkpoint_every_s
         At least this many seconds between two checkpoints.
     identity
-        JSON-ready settings; a checkpoint with other ones is not continued but started again.
+        JSON-ready settings; a checkpoint with other ones is not continued: the fit starts again and
+        says which setting differs.
 
     Raises
     ------
     FloatingPointError
         When `monitor` is not finite: the fit diverged.
     InputError
-        When the checkpoint is damaged or of another kind.
+        When the checkpoint is damaged, of another kind, or has these settings but a state that
+        does not fit the trainee.
     """
     result = Result()
     sums: dict[str, float] = {}
     first = count = 0
     known = dict(identity or {})
     if checkpoint_path is not None and checkpoint_path.exists():
-        saved = checkpoint.load(checkpoint_path)
-        if not isinstance(saved, dict) or "identity" not in saved:
-            raise InputError(
-                checkpoint_path,
-                "file",
-                "is not the checkpoint of a fit",
-                "Delete it to start this fit again",
-            )
-        if saved["identity"] == known:
+        saved = checkpoint.load_own(checkpoint_path, known)
+        if saved is not None:
+            result = _restore(checkpoint_path, saved, trainee)
             first, count, sums = saved["step"], saved["count"], saved["sums"]
-            result = Result(**saved["result"])
-            trainee.restore(saved["trainee"])
-            _set_random_state(saved["random"])
 
     def save(step: int) -> None:
         if checkpoint_path is not None:
@@ -155,6 +148,26 @@ def fit(
                 saved_at = time.monotonic()
     if checkpoint_path is not None:
         checkpoint_path.unlink(missing_ok=True)
+    return result
+
+
+def _restore(path: Path, saved: dict[str, Any], trainee: Trainee) -> Result:
+    """Put trainee and random state back as they were, and return the result so far."""
+    absent = {"step", "count", "sums", "result", "trainee", "random"} - saved.keys()
+    if absent:
+        raise InputError(path, min(absent), "is missing", checkpoint.START_AGAIN)
+    checkpoint.check_fit(path, saved["trainee"], trainee.state())
+    try:
+        result = Result(**saved["result"])
+        if result.best_weights:
+            checkpoint.check_fit(path, result.best_weights, trainee.weights())
+        trainee.restore(saved["trainee"])
+        _set_random_state(saved["random"])
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            path, "state", f"cannot be put back ({reason})", checkpoint.START_AGAIN
+        ) from None
     return result
 
 

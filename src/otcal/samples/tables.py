@@ -71,22 +71,24 @@ def iterate_tables(
     Raises
     ------
     InputError
-        For a file that is missing, damaged, without a column, with a column of another type, or
-        with NaN or infinite values; names file, column and remedy.
+        For a file that is missing, damaged, without a column, with a column twice or of another
+        type, or with values that do not fit the type, NaN or infinite ones; names file, column and
+        remedy.
     """
     for path in paths:
         file = _open(path)
         _check_schema(path, file.schema_arrow, schema, columns)
         try:
             for batch in file.iter_batches(batch_size, columns=list(columns)):
-                table = pa.Table.from_batches([batch]).cast(
-                    pa.schema([schema.field(name) for name in batch.schema.names])
-                )
+                table = _cast(path, pa.Table.from_batches([batch]).select(list(columns)), schema)
                 _check_finite(path, table)
-                yield table.select(list(columns))
-        except (pa.ArrowInvalid, OSError) as error:
+                yield table
+        except (pa.ArrowException, OSError) as error:
             raise InputError(
-                path, "data", f"cannot be read ({error})", "The file is damaged: make it again"
+                path,
+                "data",
+                f"cannot be read ({_line(error)})",
+                "The file is damaged: make it again",
             ) from None
 
 
@@ -115,13 +117,18 @@ def fixed_size_list(values: NDArray[np.float32]) -> pa.FixedSizeListArray:
 
 def _open(path: str | Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path, page_checksum_verification=True)
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        _ = file.schema_arrow  # a type that Arrow does not know is found out only here
     except FileNotFoundError:
         raise InputError(path, "file", "does not exist", "Check the path") from None
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise InputError(
-            path, "file", f"is not a readable Parquet file ({error})", "Make or fetch it again"
+            path,
+            "file",
+            f"is not a readable Parquet file ({_line(error)})",
+            "Make or fetch it again",
         ) from None
+    return file
 
 
 def _check_schema(
@@ -132,21 +139,48 @@ def _check_schema(
             raise InputError(
                 path, name, "column is missing", f"The file has: {', '.join(found.names)}"
             )
+        if found.names.count(name) > 1:
+            raise InputError(path, name, "is the name of several columns", "Keep one of them")
         there, wanted = found.field(name).type, expected.field(name).type
         if not _compatible(there, wanted):
             raise InputError(path, name, f"has type {there}", f"Store it as {wanted}")
 
 
 def _compatible(there: pa.DataType, wanted: pa.DataType) -> bool:
-    """Numbers may differ in width, lists in whether their length is fixed."""
+    """Numbers may differ in width, lists in how they are stored."""
     if pa.types.is_fixed_size_list(wanted):
-        return pa.types.is_fixed_size_list(there) and there.list_size == wanted.list_size
+        return (
+            pa.types.is_fixed_size_list(there)
+            and there.list_size == wanted.list_size
+            and _compatible(there.value_type, wanted.value_type)
+        )
     if pa.types.is_list(wanted):
         return (pa.types.is_list(there) or pa.types.is_large_list(there)) and _compatible(
             there.value_type, wanted.value_type
         )
     numeric = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
     return any(check(there) for check in numeric) and any(check(wanted) for check in numeric)
+
+
+def _cast(path: str | Path, table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return the columns in the types of `schema`; `InputError` names one that does not fit."""
+    fields = [schema.field(name) for name in table.column_names]
+    arrays = []
+    for field in fields:
+        try:
+            arrays.append(table[field.name].cast(field.type))
+        except pa.ArrowException as error:
+            raise InputError(
+                path,
+                field.name,
+                f"has a value that does not fit {field.type} ({_line(error)})",
+                "Correct the values or drop these jets",
+            ) from None
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def _check_finite(path: str | Path, table: pa.Table) -> None:

@@ -10,7 +10,8 @@ Proton-proton collisions at 13 TeV, multiparton interactions on, no pile-up, Mon
 * Every hard process has a lower cut on its transverse momentum, below or near the 500 GeV of the
   jets and higher where neutrinos carry momentum away. JetClass's own generator cuts are not
   published; these are the highest ones (the cheapest) with which the ten classes together still
-  follow the published pT spectrum. Events are not weighted.
+  follow the published pT spectrum; jets below 500 GeV cannot be asked for, since the cuts would
+  bias them. Events are not weighted.
 * Hadrons with a mean decay length below 1 m decay wherever they are, also beyond the tracker:
   JetClass has impact parameters up to 1.1 m, from K0S and Lambda. Muons, charged pions and kaons
   and K0L reach the detector. All this is Pythia's default.

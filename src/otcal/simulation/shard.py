@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from otcal.config.simulation import ShardSpec
+from otcal.runtime.errors import InputError
 from otcal.runtime.progress import progress
 from otcal.runtime.seeds import derive, numpy_generator
 from otcal.samples.jets import jet_schema
@@ -32,7 +33,7 @@ def generate(spec: ShardSpec) -> Iterator[pa.Table]:
 
     Raises
     ------
-    RuntimeError
+    InputError
         When many batches in a row contain no jet that is kept.
     """
     generator = Generator(spec.process, spec.variation, derive(spec.seed, "pythia"))
@@ -45,8 +46,13 @@ def generate(spec: ShardSpec) -> Iterator[pa.Table]:
         table = to_table(jets, candidates, _label(jets, events, spec), spec.selection.classes)
         barren = 0 if len(table) else barren + 1
         if barren == _BARREN_BATCHES:
-            raise RuntimeError(
-                f"{barren * spec.batch} events of {spec.process} in a row without a selected jet"
+            window = spec.selection
+            raise InputError(
+                "config.yaml",
+                "latent.simulation.selection.pt_min, pt_max",
+                f"{barren * spec.batch} events of {spec.process} in a row have no jet from "
+                f"{window.pt_min:g} to {window.pt_max:g} GeV within |eta| < {window.abs_eta_max:g}",
+                "Choose a window that this process reaches, or widen it",
             )
         yield table
 

@@ -26,16 +26,25 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from otcal.runtime.errors import InputError
+from otcal.samples import splits
 from otcal.samples.classes import CLASSES
-from otcal.samples.jets import LABELS, read_jets
+from otcal.samples.jets import LABELS, iterate_jets
 from otcal.samples.tables import to_numpy
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 JET_FEATURES = ("jet_pt", "jet_eta", "jet_phi", "jet_energy", "jet_nparticles")
 CONSTITUENT_FEATURES = ("pt", "deta", "dphi", "d0val", "d0err", "dzval", "dzerr")
 FEATURES = JET_FEATURES + CONSTITUENT_FEATURES
 
+_COLUMNS = (
+    "part_px",
+    "part_py",
+    "part_charge",
+    *(f"part_{name}" for name in CONSTITUENT_FEATURES if name != "pt"),
+)
+_SALT = 103  # a choice of jets that no split knows of
 _ANGLE_MAX = 0.8
 """The reference's angles to the jet axis are clipped here."""
 _ROUNDING = 1e-6
@@ -107,39 +116,75 @@ def distance(sample: Sample, reference: Reference) -> float:
     return float(max(below.max(), up_to.max()))
 
 
-def load(paths: Iterable[str | Path]) -> dict[str, Sample]:
-    """Read generated jets into one sample per feature, the classes present mixed evenly.
+def load(paths: Iterable[str | Path], max_jets: int) -> dict[str, Sample]:
+    """Read generated jets into one sample per feature, the classes mixed evenly.
 
-    Impact parameters are those of charged constituents. Raises `InputError` for files without jets.
+    Impact parameters are those of charged constituents.
+
+    Parameters
+    ----------
+    paths
+        Files of jets of all classes.
+    max_jets
+        Read about this many jets at most, a tenth of each class: evenly from all files, by a hash
+        of their ids. Memory grows with this number only.
+
+    Raises
+    ------
+    InputError
+        For an unreadable file, or when a class has no jet: the reference is the mixture of all.
     """
     paths = list(paths)
-    jets = read_jets(paths, [*LABELS, *JET_FEATURES])
-    if len(jets) == 0:
+    counts = _count(paths)
+    absent = [name for name, count in zip(CLASSES, counts, strict=True) if count == 0]
+    if absent:
         raise InputError(
-            ", ".join(map(str, paths)) or "--jets", "jets", "there are none", "Generate some first"
+            "--jets",
+            f"label_{absent[0]}",
+            f"has no jet of {', '.join(absent)} in {len(paths)} files, but JetClass's quantiles "
+            "are of all ten classes mixed",
+            "Give files of all classes",
         )
-    label = np.stack([to_numpy(jets[name]) for name in LABELS], axis=1).argmax(axis=1)
-    counts = np.bincount(label, minlength=len(CLASSES))
-    weight = 1.0 / counts[label]
+    jets = _read(paths, max_jets / len(CLASSES) / counts)
+    label = _labels(jets)
+    weight = 1.0 / np.bincount(label, minlength=len(CLASSES))[label]
     result = {name: _sample(to_numpy(jets[name]), weight) for name in JET_FEATURES}
-    result.update(_constituents(paths, weight))
+    result.update(_constituents(jets, weight))
     return result
 
 
-def _constituents(paths: list[str | Path], jet_weight: Floats) -> dict[str, Sample]:
-    momentum = read_jets(paths, ["part_px", "part_py"])
-    lengths = to_numpy(pc.list_value_length(momentum["part_px"]))
+def _count(paths: list[str | Path]) -> Ints:
+    """Return the number of jets of each class, shape (10,)."""
+    counts = np.zeros(len(CLASSES), dtype=np.int64)
+    for piece in iterate_jets(paths, LABELS):
+        counts += np.bincount(_labels(piece), minlength=len(CLASSES))
+    return counts
+
+
+def _read(paths: list[str | Path], shares: Floats) -> pa.Table:
+    """Read all columns that are compared, of a share of each class's jets, shape (10,)."""
+    pieces = []
+    for piece in iterate_jets(paths, ["jet_id", *LABELS, *JET_FEATURES, *_COLUMNS]):
+        kept = splits.uniform(to_numpy(piece["jet_id"]), _SALT) < shares[_labels(piece)]
+        pieces.append(piece.filter(pa.array(kept)))
+    return pa.concat_tables(pieces)
+
+
+def _labels(jets: pa.Table) -> Ints:
+    return np.stack([to_numpy(jets[name]) for name in LABELS], axis=1).argmax(axis=1)
+
+
+def _constituents(jets: pa.Table, jet_weight: Floats) -> dict[str, Sample]:
+    lengths = to_numpy(pc.list_value_length(jets["part_px"]))
     weight = np.repeat(jet_weight, lengths)
-    pt = np.hypot(_flat(momentum, "part_px"), _flat(momentum, "part_py"))
+    pt = np.hypot(_flat(jets, "part_px"), _flat(jets, "part_py"))
     result = {"pt": _sample(pt, weight)}
-    del momentum, pt
     for name in ("deta", "dphi"):
-        angle = _flat(read_jets(paths, [f"part_{name}"]), f"part_{name}")
-        result[name] = _sample(np.clip(angle, -_ANGLE_MAX, _ANGLE_MAX), weight)
-    charged = _flat(read_jets(paths, ["part_charge"]), "part_charge") != 0
+        angle = np.clip(_flat(jets, f"part_{name}"), -_ANGLE_MAX, _ANGLE_MAX)
+        result[name] = _sample(angle, weight)
+    charged = _flat(jets, "part_charge") != 0
     for name in ("d0val", "d0err", "dzval", "dzerr"):
-        values = _flat(read_jets(paths, [f"part_{name}"]), f"part_{name}")
-        result[name] = _sample(values[charged], weight[charged])
+        result[name] = _sample(_flat(jets, f"part_{name}")[charged], weight[charged])
     return result
 
 

@@ -53,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         budget_s=spec.budget_s,
         seed=spec.seed,
         standardise=spec.standardise,
+        precondition=spec.precondition,
         select=spec.select,
         options=_options(spec),
         device_name=arguments.device,

@@ -14,6 +14,7 @@ import torch
 
 from otcal.config.tagger import TrainSpec
 from otcal.runtime import cli, device, provenance, training
+from otcal.runtime.errors import InputError
 from otcal.runtime.files import atomic_path, read_json
 from otcal.runtime.seeds import derive
 from otcal.tagger.batches import workers
@@ -56,16 +57,24 @@ def main(argv: Sequence[str] | None = None) -> None:
         trainee = TaggerTrainee(
             network, **samples, settings=spec.training, seed=spec.seed, device=where, each=each
         )
-        result = training.fit(
-            trainee,
-            steps=trainee.steps,
-            evaluate_every=max(1, trainee.steps // spec.training.evaluations),
-            monitor="validation_loss",
-            label="tagger",
-            patience=spec.training.patience,
-            checkpoint_path=args.checkpoint,
-            identity={"spec": record["spec"], "inputs": record["inputs"]},
-        )
+        try:
+            result = training.fit(
+                trainee,
+                steps=trainee.steps,
+                evaluate_every=max(1, trainee.steps // spec.training.evaluations),
+                monitor="validation_loss",
+                label="tagger",
+                patience=spec.training.patience,
+                checkpoint_path=args.checkpoint,
+                identity={"spec": record["spec"], "inputs": record["inputs"]},
+            )
+        except FloatingPointError as error:
+            raise InputError(
+                "config.yaml",
+                "tagger.training.learning_rate",
+                f"{spec.training.learning_rate:g} diverges ({error})",
+                "Choose a smaller one",
+            ) from None
     save_tagger(args.output, result.best_weights, spec.architecture, preprocessing, classes, record)
     with atomic_path(args.history) as temporary:
         pd.DataFrame(result.history).astype({"step": int}).to_csv(temporary, index=False)

@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     spec = cli.load_spec(arguments.spec, ValidationSpec)
 
-    samples, expected = load(arguments.jets), references()
+    samples, expected = load(arguments.jets, spec.max_jets), references()
     distances = {name: distance(samples[name], expected[name]) for name in FEATURES}
     summary = pd.DataFrame(
         {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,28 @@ FORMAT = "otcal.tagger"
 """What the description beside a tagger's weights says that it is."""
 
 _METADATA = "otcal.format"
+
+_AGAIN = "Train the tagger again"
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+_FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "classes": (
+        lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
+        "a list of names",
+    ),
+    "head": (
+        lambda value: isinstance(value, list) and len(value) >= 2 and all(map(_whole, value)),
+        "a list of two or more widths",
+    ),
+    "architecture": (lambda value: isinstance(value, dict), "a block of settings"),
+    "preprocessing": (lambda value: isinstance(value, dict), "a block of transforms"),
+    "weights_sha256": (lambda value: isinstance(value, str), "a checksum"),
+}
+"""What a description must have: how it is checked, and in words."""
 
 
 class Head(nn.Module):
@@ -78,7 +100,14 @@ def load_head(path: str | Path) -> Head:
         When one of the files is missing, is something else, or they do not belong together.
     """
     description = read_description(path)
-    width = description["architecture"].get("d_model", 0)
+    width = description["architecture"].get("d_model")
+    if not _whole(width):
+        raise InputError(
+            Path(path).with_suffix(".json"),
+            "architecture.d_model",
+            f"is {json.dumps(width)}, not a positive whole number",
+            _AGAIN,
+        )
     head = Head(width, description["head"], len(description["classes"]))
     put_weights(head, read_weights(path, "head."), path)
     return head.eval().requires_grad_(False)
@@ -93,9 +122,13 @@ def read_description(path: str | Path) -> dict[str, Any]:
         raise InputError(
             where, "format", f"is {json.dumps(found)}, not '{FORMAT}'", "Give a tagger's file"
         )
-    for name in ("classes", "head", "architecture", "preprocessing", "weights_sha256"):
+    for name, (fits, wanted) in _FIELDS.items():
         if name not in description:
-            raise InputError(where, name, "is missing", "Train the tagger again")
+            raise InputError(where, name, "is missing", _AGAIN)
+        if not fits(description[name]):
+            given = json.dumps(description[name])
+            shown = given if len(given) <= 60 else f"{given[:60]}…"
+            raise InputError(where, name, f"is {shown}, not {wanted}", _AGAIN)
     if Path(path).exists() and sha256(path) != description["weights_sha256"]:
         raise InputError(
             path,

@@ -16,7 +16,7 @@ from otcal.runtime import checkpoint, device, training
 from otcal.transport.fitted import Inverse, Samples, TransportMap
 from otcal.transport.heldout import better_than_gaussian
 from otcal.transport.minimax import MinimaxFit, MinimaxOptions
-from otcal.transport.potentials import Potential, QuadraticPotential
+from otcal.transport.potentials import Potential
 from otcal.transport.problem import Problem, prepare
 from otcal.transport.semidual import SemidualFit, SemidualOptions
 
@@ -72,6 +72,7 @@ def fit_map(
     seed: int = 0,
     validation: tuple[NDArray[np.floating], NDArray[np.floating]] | None = None,
     standardise: bool = False,
+    precondition: bool = True,
     select: bool = True,
     options: Options | None = None,
     device_name: str = "cpu",
@@ -99,6 +100,10 @@ def fit_map(
     standardise
         Measure distances in units of the target's spread of each feature instead of in the
         features' own units ([MTG] appendix B.2).
+    precondition
+        Start from the Gaussian map and learn what differs from it. False starts from the identity
+        in the standardised features, as [MTG] does: each feature minus the target's mean, over the
+        target's spread (without `standardise`: over one spread for all features).
     select
         Return the Gaussian map when the fitted one isn't better on the held-out points; the rule
         is `otcal.transport.heldout.better_than_gaussian`. False returns the fitted one always.
@@ -116,12 +121,19 @@ def fit_map(
     """
     start = time.perf_counter()
     place = device.resolve(device_name)
-    problem = prepare(source, target, validation, standardise, seed, place)
-    identity = QuadraticPotential(problem.coordinates.rank)
-    baseline = problem.held_out.semidual(identity)
+    problem = prepare(
+        source,
+        target,
+        validation,
+        in_spreads=standardise,
+        preconditioned=precondition,
+        seed=seed,
+        place=place,
+    )
+    baseline = problem.held_out.baseline()
     candidates = {"gaussian": baseline}
     curve = [{"step": 0.0, **baseline}]
-    chosen: list[Potential] = [identity]
+    chosen = problem.gaussian
     details: dict[str, Any] = {}
     winner, reason = "gaussian", "the only candidate"
     if method != "gaussian" and problem.coordinates.rank > 0:
@@ -136,19 +148,18 @@ def fit_map(
             candidates[method] = {name: row[name] for name in baseline if name in row}
             better, reason = better_than_gaussian(row)
             if better or not select:
-                winner, chosen = method, fitted
-    transport_map = TransportMap(problem.coordinates, chosen)
+                winner, chosen = method, TransportMap(problem.coordinates, fitted)
     diagnostics = {
         "winner": winner,
         "reason": reason,
         "candidates": candidates,
-        "gradient_of_one_convex_potential": transport_map.is_gradient,
+        "gradient_of_one_convex_potential": chosen.is_gradient,
         **details,
         **problem.describe(),
         "displacement": problem.displacement(chosen),
         "seconds": round(time.perf_counter() - start, 1),
     }
-    return FittedMap(transport_map.to("cpu"), diagnostics, curve)
+    return FittedMap(chosen.to("cpu"), diagnostics, curve)
 
 
 def _train(
@@ -185,6 +196,8 @@ def _train(
             )
         except FloatingPointError as error:
             log.warning("%s; starting again with a quarter of the learning rate", error)
+            if checkpoint_path is not None:
+                checkpoint_path.unlink(missing_ok=True)
             details["diverged_learning_rates"].append(options.learning_rate)
             options = replace(options, learning_rate=0.25 * options.learning_rate)
             continue
@@ -214,10 +227,10 @@ def _count_steps(
     if steps is not None and budget_s is None:
         return steps
     if checkpoint_path is not None and checkpoint_path.exists():
-        saved = dict(checkpoint.load(checkpoint_path)["identity"])
-        count = saved.pop("steps", None)
-        if saved == known and count is not None:
-            return int(count)
+        saved = checkpoint.load_fit(checkpoint_path)["identity"]
+        count = saved.get("steps")
+        if isinstance(count, int) and saved == {**known, "steps": count}:
+            return count
     affordable = max(20, int((60.0 if budget_s is None else budget_s) / _time_per_step(build)))
     return affordable if steps is None else min(steps, affordable)
 

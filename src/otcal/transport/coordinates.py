@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,13 +18,9 @@ from otcal.transport.gaussian import GaussianMap, power
 class Coordinates:
     """Affine coordinates u of the source and v of the target, shapes (n, r), r ≤ d.
 
-    With the Gaussian map's A split symmetrically,
-
-        u = A^{1/2} (x − m₁) / s,    v = A^{-1/2} (y − m₂) / s,
-
-    ⟨u, v⟩ is the problem's own ⟨x − m₁, y − m₂⟩ / s²: convex potentials stay convex, optimal maps
-    stay optimal, and u ↦ v = u is the Gaussian map: only what is not Gaussian is left to learn.
-    Directions in which neither sample varies have no coordinate; they are only shifted.
+    ⟨u, v⟩ is the problem's own ⟨x − m₁, y − m₂⟩ / s² (`precondition`, `standardise`): convex
+    potentials stay convex, optimal maps stay optimal. Directions in which neither sample varies
+    have no coordinate; they are only shifted.
 
     All tensors are float32. A map v = t(u) is applied as
     y = m₂ + t((x − m₁) source_in) target_out + (x − m₁) outside, its inverse with the other pair.
@@ -77,7 +74,13 @@ class Coordinates:
 
 
 def precondition(gaussian: GaussianMap, unit: NDArray[np.float64]) -> Coordinates:
-    """Return the coordinates of a Gaussian map that was fitted to x / unit and y / unit.
+    """Return the coordinates in which a Gaussian map, fitted to x / unit and y / unit, is u ↦ u.
+
+    With its A split symmetrically,
+
+        u = A^{1/2} (x − m₁) / s,    v = A^{-1/2} (y − m₂) / s,
+
+    so that only what is not Gaussian is left to learn.
 
     Parameters
     ----------
@@ -101,6 +104,51 @@ def precondition(gaussian: GaussianMap, unit: NDArray[np.float64]) -> Coordinate
         "source_out": scale * axes.T @ inverse @ out,
         "spread": np.sqrt(np.maximum(variances, 0.0)) / scale,
     }
+    return _coordinates(arrays, outside)
+
+
+def standardise(
+    gaussian: GaussianMap, unit: NDArray[np.float64], spread: NDArray[np.float64]
+) -> Coordinates:
+    """Return the standardised features, the same ones for source and target ([MTG] appendix B.2).
+
+    With the target's mean and one s for all features,
+
+        u = (x − m₂) / s,    v = (y − m₂) / s,
+
+    u ↦ u is the identity, and all else is left to learn. The paper doesn't say which sample has
+    mean 0 and variance 1: here it is the target, when `unit` is `spread`.
+
+    Parameters
+    ----------
+    gaussian
+        The map between the samples in units of `unit`, for the means.
+    unit
+        Length of one unit of each feature, shape (d,).
+    spread
+        The target's spread of each feature, shape (d,); the source's where the target is constant,
+        0 where both are: such features have no coordinate.
+    """
+    varies = spread > 0
+    relative = spread[varies] / unit[varies]
+    scale = float(np.sqrt(np.square(relative).mean())) if varies.any() else 1.0
+    basis = np.eye(len(unit))[:, varies]
+    into, out = basis / (scale * unit)[:, None], basis.T * (scale * unit)
+    arrays = {
+        "source_mean": np.where(varies, gaussian.target_mean, gaussian.source_mean) * unit,
+        "target_mean": gaussian.target_mean * unit,
+        "source_in": into,
+        "target_out": out,
+        "target_in": into,
+        "source_out": out,
+        "spread": relative / scale,
+    }
+    return _coordinates(arrays, None if varies.all() else np.diag(~varies))
+
+
+def _coordinates(
+    arrays: Mapping[str, NDArray[np.float64]], outside: NDArray[Any] | None
+) -> Coordinates:
     tensors = {name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()}
     tail = None if outside is None else torch.from_numpy(outside.astype(np.float32))
     return Coordinates(**tensors, outside=tail)

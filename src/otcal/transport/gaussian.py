@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
+from otcal.transport.rows import Rows, mean, second_moment
+
 Array = NDArray[np.float64]
 
 RANK_TOLERANCE = 1e-9
@@ -67,7 +69,9 @@ class GaussianMap:
         return (y - self.target_mean) @ inverse + self.source_mean
 
 
-def fit_gaussian(source: NDArray[np.floating], target: NDArray[np.floating]) -> GaussianMap:
+def fit_gaussian(
+    source: NDArray[np.floating], target: NDArray[np.floating], unit: Array | float = 1.0
+) -> GaussianMap:
     """Fit the affine optimal map to two samples, singular covariances included.
 
     Regularisation. Directions in which neither sample varies (relative variance of the pooled
@@ -81,14 +85,17 @@ def fit_gaussian(source: NDArray[np.floating], target: NDArray[np.floating]) -> 
     ----------
     source, target
         Samples, shapes (n, d) and (m, d).
+    unit
+        Length of one unit of each feature, shape (d,): the map is fitted to source / unit and
+        target / unit.
     """
-    x, y = np.asarray(source, float), np.asarray(target, float)
-    source_mean, target_mean = x.mean(0), y.mean(0)
-    x, y = x - source_mean, y - target_mean
-    support, spread = _support(0.5 * (x.T @ x / len(x) + y.T @ y / len(y)))
+    x, y = (Rows(sample, lambda piece: piece / unit) for sample in (source, target))
+    source_mean, target_mean = mean(x), mean(y)
+    x, y = x.then(lambda piece: piece - source_mean), y.then(lambda piece: piece - target_mean)
+    support, spread = _support(0.5 * (second_moment(x) + second_moment(y)))
     whitening = support / spread
-    first, first_shrinkage = _shrunk_covariance(x @ whitening)
-    second, second_shrinkage = _shrunk_covariance(y @ whitening)
+    first, first_shrinkage = _shrunk_covariance(x.then(lambda piece: piece @ whitening))
+    second, second_shrinkage = _shrunk_covariance(y.then(lambda piece: piece @ whitening))
     # Factors of the well-conditioned covariances, scaled afterwards: exact where it is narrow too.
     roots = [spread[:, None] * np.linalg.cholesky(white) for white in (first, second)]
     return GaussianMap(
@@ -135,22 +142,24 @@ def _support(pooled: Array) -> tuple[Array, Array]:
     return vectors[:, keep], np.sqrt(values[keep])
 
 
-def _shrunk_covariance(white: Array) -> tuple[Array, float]:
+def _shrunk_covariance(white: Rows) -> tuple[Array, float]:
     """Return the shrunk covariance and λ for centred rows whose pooled covariance is the identity.
 
     Variances and correlations are shrunk one after the other, since far fewer points determine the
     d variances. To first order around the identity w^{1−λ} is Ledoit and Wolf's (1 − λ) w + λ, but
     it changes small eigenvalues in proportion. Those lost for want of points are raised to λ d/n.
     """
-    n, d = white.shape
-    squares = white * white
-    variances = squares.mean(0)
-    width_intensity = _intensity(((squares - variances) ** 2).mean(0).sum() / n, variances - 1.0)
+    n = len(white.sample)
+    variances = white.average(lambda x: (x * x).sum(0))
+    fourth = white.average(lambda x: ((x * x - variances) ** 2).sum(0))
+    width_intensity = _intensity(fourth.sum() / n, variances - 1.0)
     widths = np.maximum(variances, _SMALLEST_EIGENVALUE) ** (0.5 * (1.0 - width_intensity))
-    standard = white / np.maximum(np.sqrt(variances), np.sqrt(_SMALLEST_EIGENVALUE))
-    correlation = standard.T @ standard / n
-    noise = (((standard * standard).sum(1) ** 2).mean() - (correlation**2).sum()) / n
-    intensity = _intensity(noise, correlation - np.eye(d))
+    scale = np.maximum(np.sqrt(variances), np.sqrt(_SMALLEST_EIGENVALUE))
+    standard = white.then(lambda x: x / scale)
+    correlation = second_moment(standard)
+    lengths = standard.average(lambda x: ((x * x).sum(1) ** 2).sum())
+    d = len(correlation)
+    intensity = _intensity((lengths - (correlation**2).sum()) / n, correlation - np.eye(d))
     values, vectors = np.linalg.eigh(correlation)
     floor = max(intensity * min(1.0, d / n), _SMALLEST_EIGENVALUE)
     values = np.maximum(np.maximum(values, 0.0) ** (1.0 - intensity), floor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -17,8 +18,39 @@ RESOLUTION = 0.01
 """Relative spread below which a direction isn't stretched any further when it is compared."""
 
 
+@dataclass(frozen=True)
+class Reference:
+    """The Gaussian map in coordinates where it isn't the identity.
+
+    Attributes
+    ----------
+    moved, back
+        T(u) and T⁻¹(v) of the held-out points, shapes (n, r) and (m, r).
+    source_mean, target_mean
+        The means which T takes to each other, shape (r,).
+    axes
+        Takes v to principal axes, shape (r, p).
+    """
+
+    moved: Tensor
+    back: Tensor
+    source_mean: Tensor
+    target_mean: Tensor
+    axes: Tensor
+
+    def potential(self, u: Tensor) -> Tensor:
+        """Return φ(u) of the held-out u, shape (n,), where T = ∇φ."""
+        quadratic = ((u - self.source_mean) * (self.moved - self.target_mean)).sum(1)
+        return 0.5 * quadratic + u @ self.target_mean
+
+    def conjugate(self, v: Tensor) -> Tensor:
+        """Return φ*(v) of the held-out v, shape (m,)."""
+        place = v - self.target_mean
+        return 0.5 * ((self.back - self.source_mean) * place).sum(1) + place @ self.source_mean
+
+
 class HeldOut:
-    """Held-out samples in well-conditioned coordinates, and the figures of maps on them.
+    """Held-out samples in the coordinates of a fit, and the figures of maps on them.
 
     Distances between samples are taken after every principal direction has been scaled to unit
     spread (down to `RESOLUTION`): a classifier which standardises its inputs sees it like this,
@@ -29,18 +61,40 @@ class HeldOut:
     source, target
         Samples u and v, shapes (n, r) and (m, r).
     spread
-        Spread of each coordinate, shape (r,).
+        Spread of each principal direction, shape (r,) or (p,).
+    reference
+        The Gaussian map, of the first `LARGEST` points; None where it is the identity and the
+        coordinates are principal axes.
+
+    Attributes
+    ----------
+    identity
+        Dual value of the identity (see `semidual`): 0 where it is the Gaussian map.
     """
 
-    def __init__(self, source: Tensor, target: Tensor, spread: Tensor) -> None:
+    def __init__(
+        self, source: Tensor, target: Tensor, spread: Tensor, reference: Reference | None = None
+    ) -> None:
         self.source, self.target = source[:LARGEST], target[:LARGEST]
         self.points = self.target.clone()  # warm start of the conjugation
         self.unit = spread.clamp_min(RESOLUTION)
-        self.gaussian = self.energy(self.source)
+        self.reference = reference
+        self.moved = self.source if reference is None else reference.moved
+        self.gaussian = self.energy(self.moved)
+        half, half_conjugate = (0.5 * z.square().sum(1) for z in (self.source, self.target))
+        self.potential = half if reference is None else reference.potential(self.source)
+        self.conjugate = half_conjugate if reference is None else reference.conjugate(self.target)
+        excess = (half - self.potential).mean() + (half_conjugate - self.conjugate).mean()
+        self.identity = float(excess)
 
     def energy(self, moved: Tensor) -> Energy:
         """Return the energy distance of transported source points to the target."""
-        return energy(moved / self.unit, self.target / self.unit)
+        return energy(self._principal(moved), self._principal(self.target))
+
+    def baseline(self) -> dict[str, float]:
+        """Return the figures of the Gaussian map, whose dual value is the origin."""
+        figures = self.figures(self.moved)
+        return {**figures, "dual": 0.0, "dual_error": 0.0, "conjugate_converged": 1.0}
 
     def figures(self, moved: Tensor) -> dict[str, float]:
         """Return distances to the target of the transported source, shape (n, r).
@@ -54,7 +108,7 @@ class HeldOut:
             "energy": distance.value,
             "energy_gain": gain,
             "energy_error": error,
-            "sliced_w2": sliced_wasserstein(moved / self.unit, self.target / self.unit),
+            "sliced_w2": sliced_wasserstein(self._principal(moved), self._principal(self.target)),
         }
 
     def composed(self, potentials: Sequence[Potential]) -> dict[str, float]:
@@ -67,17 +121,17 @@ class HeldOut:
     def semidual(self, potential: Potential) -> dict[str, float]:
         """Return the figures of the gradient of one potential, with its dual value.
 
-        ``dual`` is E φ(u) + E φ*(v) − E |u|²/2 − E |v|²/2. The optimal potential minimises it and 0
-        is the Gaussian map's value; on fresh samples it is an honest estimate. ``dual_error`` is
-        its standard error. φ* is bounded from above by the certificate of its conjugate point, so
-        unfinished conjugation can't flatter a map.
+        ``dual`` is E φ(u) + E φ*(v) minus the same of the Gaussian map's potential, which is |u|²/2
+        where that map is the identity. The optimal potential minimises it; on fresh samples it is
+        an honest estimate. ``dual_error`` is its standard error. φ* is bounded from above by the
+        certificate of its conjugate point, so unfinished conjugation can't flatter a map.
         """
         value, moved = potential.value_and_gradient(self.source)
         found = conjugate(potential, self.target, self.points)
         self.points = found.points
         excess = 0.5 * found.residual * found.error_bound
-        source = value - 0.5 * self.source.square().sum(1)
-        target = found.value + excess - 0.5 * self.target.square().sum(1)
+        source = value - self.potential
+        target = found.value + excess - self.conjugate
         error = (source.var() / len(source) + target.var() / len(target)).sqrt()
         return {
             **self.figures(moved),
@@ -85,6 +139,10 @@ class HeldOut:
             "dual_error": float(error),
             "conjugate_converged": float(found.converged.float().mean()),
         }
+
+    def _principal(self, v: Tensor) -> Tensor:
+        """Return v along principal directions, scaled to unit spread."""
+        return (v if self.reference is None else v @ self.reference.axes) / self.unit
 
 
 def better_than_gaussian(figures: dict[str, float]) -> tuple[bool, str]:

@@ -8,7 +8,8 @@
 With more than one block the networks are compositions of gradients of convex functions, and **such
 a composition is in general not the gradient of a convex function**: the map isn't guaranteed to be
 a Brenier map. `otcal.transport.semidual` is the default for that reason (and is faster by orders of
-magnitude); this solver is kept to compare with the paper.
+magnitude); this solver is kept to compare with the paper, whose coordinates are those of
+`otcal.transport.coordinates.standardise` (``fit_map(..., precondition=False)``).
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +12,12 @@ from torch import Tensor
 
 from otcal.runtime.errors import InputError
 from otcal.runtime.seeds import numpy_generator
-from otcal.transport.coordinates import Coordinates, precondition
+from otcal.transport.coordinates import Coordinates, precondition, standardise
 from otcal.transport.fitted import TransportMap
 from otcal.transport.gaussian import fit_gaussian
-from otcal.transport.heldout import HeldOut
-from otcal.transport.potentials import Potential
+from otcal.transport.heldout import LARGEST, HeldOut, Reference
+from otcal.transport.potentials import QuadraticPotential
+from otcal.transport.rows import PIECE, pieces, spread
 
 FEWEST = 10
 """Points which a sample must have."""
@@ -27,12 +27,15 @@ Samples = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Problem:
-    """Samples in well-conditioned coordinates.
+    """Samples in the coordinates of a fit.
 
     Attributes
     ----------
     coordinates
         The change of coordinates.
+    gaussian
+        The Gaussian map, in coordinates where it is the identity; these are `coordinates` when the
+        problem is preconditioned.
     source, target
         Training points u and v, shapes (n, r) and (m, r), float32.
     held_out
@@ -42,6 +45,7 @@ class Problem:
     """
 
     coordinates: Coordinates
+    gaussian: TransportMap
     source: Tensor
     target: Tensor
     held_out: HeldOut
@@ -58,21 +62,24 @@ class Problem:
             },
             "dimension": len(self.coordinates.source_mean),
             "rank": self.coordinates.rank,
+            "preconditioned": self.held_out.reference is None,
             "covariance_shrinkage": list(self.shrinkage),
         }
 
     def fingerprint(self) -> list[float]:
         """Return numbers that tell this problem from another one."""
-        sums = [float(points.double().abs().sum()) for points in (self.source, self.target)]
+        sums = [
+            sum(float(piece.double().abs().sum()) for piece in points.split(PIECE))
+            for points in (self.source, self.target)
+        ]
         return [*map(float, self.source.shape), *map(float, self.target.shape), *sums]
 
-    def displacement(self, potentials: Sequence[Potential]) -> dict[str, float]:
+    def displacement(self, transport_map: TransportMap) -> dict[str, float]:
         """Return quantiles of |T(x) − x| on held-out source points, in the features' units."""
         place = self.held_out.source
         anchor = self.coordinates.source_mean.expand(len(place), -1)
         x = self.coordinates.decode_source(place, self.coordinates.target_mean.expand_as(anchor))
-        moved = TransportMap(self.coordinates, potentials).transport(x)
-        length = (moved - x).norm(dim=1)
+        length = (transport_map.transport(x) - x).norm(dim=1)
         return {f"q{int(100 * q)}": float(torch.quantile(length, q)) for q in (0.05, 0.5, 0.95)}
 
 
@@ -80,11 +87,13 @@ def prepare(
     source: Samples,
     target: Samples,
     validation: tuple[Samples, Samples] | None,
-    standardise: bool,
+    *,
+    in_spreads: bool,
+    preconditioned: bool,
     seed: int,
     place: torch.device,
 ) -> Problem:
-    """Check the samples, hold some out, and change to well-conditioned coordinates.
+    """Check the samples, hold some out, and change coordinates.
 
     The parameters and errors are those of `otcal.transport.api.fit_map`.
     """
@@ -103,25 +112,53 @@ def prepare(
                 f"has {sample.shape[1]} features, the source {source.shape[1]}",
                 "Give samples of the same features",
             )
-    unit = _unit(source, target) if standardise else np.ones(source.shape[1])
-    gaussian = fit_gaussian(source / unit, target / unit)
-    coordinates = precondition(gaussian, unit)
+    scatter = _spread(source, target)
+    unit = np.where(scatter > 0, scatter, 1.0) if in_spreads else np.ones(source.shape[1])
+    gaussian = fit_gaussian(source, target, unit)
+    principal = precondition(gaussian, unit)
+    coordinates = principal if preconditioned else standardise(gaussian, unit, scatter)
 
     def encode(points: Samples, side: str) -> Tensor:
-        tensor = torch.from_numpy(points.astype(np.float32))
         function = coordinates.encode_source if side == "source" else coordinates.encode_target
-        return function(tensor).to(place)
+        result = torch.empty(len(points), coordinates.rank, device=place)
+        for piece, rows in zip(pieces(points), result.split(PIECE), strict=True):
+            rows.copy_(function(_tensor(piece)))
+        return result
 
-    held_out = HeldOut(
-        encode(source_held, "source"), encode(target_held, "target"), coordinates.spread.to(place)
-    )
+    held = encode(source_held, "source"), encode(target_held, "target")
+    reference = None
+    if not preconditioned:
+        samples = _tensor(source_held[:LARGEST]), _tensor(target_held[:LARGEST])
+        reference = _reference(principal, coordinates, *samples, place)
+    identity = QuadraticPotential(principal.rank)
     return Problem(
         coordinates.to(place),
+        TransportMap(principal, [identity]).to(place),
         encode(source, "source"),
         encode(target, "target"),
-        held_out,
+        HeldOut(*held, principal.spread.to(place), reference),
         gaussian.shrinkage,
     )
+
+
+def _reference(
+    principal: Coordinates, coordinates: Coordinates, x: Tensor, y: Tensor, place: torch.device
+) -> Reference:
+    """Return the Gaussian map of `principal`, seen in other coordinates, on held-out points."""
+    moved = principal.decode_target(principal.encode_source(x), x)
+    back = principal.decode_source(principal.encode_target(y), y)
+    tensors = (
+        coordinates.encode_target(moved),
+        coordinates.encode_source(back),
+        coordinates.encode_source(principal.source_mean[None]).squeeze(0),
+        coordinates.encode_target(principal.target_mean[None]).squeeze(0),
+        coordinates.target_out @ principal.target_in,
+    )
+    return Reference(*(tensor.to(place) for tensor in tensors))
+
+
+def _tensor(points: Samples) -> Tensor:
+    return torch.from_numpy(points.astype(np.float32))
 
 
 def _checked(sample: Samples, name: str) -> Samples:
@@ -132,12 +169,12 @@ def _checked(sample: Samples, name: str) -> Samples:
         raise InputError(
             "fit_map", name, f"has only {len(sample)} points", f"Give at least {FEWEST}"
         )
-    finite = np.isfinite(sample).all(axis=1)
-    if not finite.all():
+    bad = sum(int((~np.isfinite(piece)).any(axis=1).sum()) for piece in pieces(sample))
+    if bad:
         raise InputError(
             "fit_map",
             name,
-            f"has NaN or infinite values in {int((~finite).sum())} of {len(sample)} points",
+            f"has NaN or infinite values in {bad} of {len(sample)} points",
             "Drop these points",
         )
     return sample
@@ -149,8 +186,7 @@ def _hold_out(sample: Samples, name: str, seed: int) -> tuple[Samples, Samples]:
     return sample[order[count:]], sample[order[:count]]
 
 
-def _unit(source: Samples, target: Samples) -> NDArray[np.float64]:
-    """Return the target's spread of each feature; the source's or 1 where a feature is constant."""
-    unit = target.std(axis=0, dtype=np.float64)
-    unit = np.where(unit > 0, unit, source.std(axis=0, dtype=np.float64))
-    return np.where(unit > 0, unit, 1.0)
+def _spread(source: Samples, target: Samples) -> NDArray[np.float64]:
+    """Return the target's spread of each feature; the source's where the target is constant."""
+    scatter = spread(target)
+    return np.where(scatter > 0, scatter, spread(source))

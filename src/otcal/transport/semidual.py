@@ -1,6 +1,6 @@
 """The default solver: one convex potential, fitted by the semi-dual of the transport problem.
 
-In coordinates where the Gaussian map is the identity, minimise over convex φ
+In coordinates where the Gaussian map is (by default) the identity, minimise over convex φ
 
     E φ(u) + E φ*(v),    φ*(v) = max_u ⟨u, v⟩ − φ(u),
 
@@ -144,10 +144,10 @@ class SemidualFit:
         Raises
         ------
         FloatingPointError
-            When the dual value is far above the Gaussian map's, or NaN.
+            When the dual value is far above those of the Gaussian map and of the start, or NaN.
         """
         figures = self.held_out.semidual(self.average)
-        if not figures["dual"] < 0.25 * self.source.shape[1]:
+        if not figures["dual"] < self.held_out.identity + 0.25 * self.source.shape[1]:
             raise FloatingPointError(f"the fit diverged: dual value {figures['dual']:.3g}")
         return figures
 

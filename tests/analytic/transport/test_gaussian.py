@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from otcal.transport import rows
 from otcal.transport.gaussian import bures, fit_gaussian, power
 
 
@@ -103,3 +104,18 @@ def test_inverse_undoes_the_map_and_constant_samples_are_shifted() -> None:
     np.testing.assert_allclose(fitted.inverse(fitted(x)), x, atol=1e-9)
     shift = fit_gaussian(np.ones((20, 3)), np.full((20, 3), 4.0))
     np.testing.assert_allclose(shift(np.zeros((1, 3))), [[3.0, 3.0, 3.0]])
+
+
+def test_the_size_of_the_pieces_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    x = (rng.normal(size=(1000, 3)) @ rng.normal(size=(3, 3)) + 10.0).astype(np.float32)
+    y, unit = rng.normal(size=(700, 3)) ** 3, np.array([1.0, 10.0, 0.1])
+    whole = fit_gaussian(x, y, unit)
+    np.testing.assert_array_equal(rows.spread(x), x.std(axis=0, dtype=np.float64))
+    monkeypatch.setattr(rows, "PIECE", 64)
+    assert max(len(piece) for piece in rows.pieces(x)) == 64
+    fitted = fit_gaussian(x, y, unit)
+    np.testing.assert_allclose(fitted.linear, whole.linear, rtol=1e-9)
+    np.testing.assert_allclose(fitted.source_mean * unit, x.mean(0, dtype=np.float64), rtol=1e-12)
+    np.testing.assert_allclose(fitted.shrinkage, whole.shrinkage, rtol=1e-9)
+    np.testing.assert_allclose(rows.spread(x), x.std(axis=0, dtype=np.float64), rtol=1e-12)

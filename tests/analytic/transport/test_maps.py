@@ -12,7 +12,8 @@ from otcal.transport.gaussian import power
 from otcal.transport.heldout import HeldOut
 from otcal.transport.metrics import l2_uvp
 from otcal.transport.minimax import MinimaxFit, MinimaxOptions
-from otcal.transport.potentials import hessian
+from otcal.transport.potentials import QuadraticPotential, hessian
+from otcal.transport.problem import prepare
 from otcal.transport.semidual import SemidualOptions
 
 
@@ -89,6 +90,46 @@ def test_gaussians_keep_the_linear_map(d: int) -> None:
     np.testing.assert_array_equal(fitted.transport(x), linear.transport(x))
     # With the covariance of y equal to mixᵀ mix the exact map is its square root.
     assert uvp(fitted, x, x @ power(mix.T @ mix, 0.5)) < 300.0 * d / len(x)
+
+
+@pytest.mark.parametrize(("d", "standardise"), [(2, True), (4, False)])
+def test_the_linear_map_is_found_from_the_identity_too(d: int, standardise: bool) -> None:
+    rng = np.random.default_rng(d)
+    scale = np.linspace(1.0, 3.0, d)
+    mix = rng.normal(size=(d, d)) / np.sqrt(d) + 2.0 * np.eye(d)
+    x = rng.normal(size=(8_000, d)) * scale
+    y = rng.normal(size=(8_000, d)) @ mix * scale + scale
+    # In units of the target's spread (or not) both are Gaussian still.
+    unit = np.sqrt(np.square(mix).sum(0)) * scale if standardise else np.ones(d)
+    first, second = np.diag((scale / unit) ** 2), mix.T @ mix * np.outer(scale / unit, scale / unit)
+    root = power(first, 0.5)
+    linear = power(first, -0.5) @ power(root @ second @ root, 0.5) @ power(first, -0.5)
+    exact = (x / unit) @ linear * unit + scale
+    options = SemidualOptions(hidden=(32, 32), batch=256)
+    settings = {"steps": 250, "standardise": standardise, "precondition": False}
+    fitted = fit_map(x, y, select=False, options=options, **settings)
+    assert fitted.diagnostics["winner"] == "convex"
+    assert uvp(fitted, x, x) > 100.0  # the start
+    assert uvp(fitted, x, exact) < 0.4
+    # Selection knows that the closed form is no worse, and takes it as it is.
+    chosen = fit_map(x, y, options=options, **settings)
+    assert chosen.diagnostics["winner"] == "gaussian"
+    closed = fit_map(x, y, method="gaussian", standardise=standardise)
+    np.testing.assert_array_equal(chosen.transport(x), closed.transport(x))
+
+
+def test_the_dual_value_of_the_identity_is_half_the_squared_distance_of_gaussians() -> None:
+    rng = np.random.default_rng(0)
+    width, shift = np.array([0.5, 1.0, 2.0]), np.array([1.0, 0.0, -1.0])
+    x, y = rng.normal(size=(20_000, 3)) * width, rng.normal(size=(20_000, 3)) + shift
+    place = torch.device("cpu")
+    settings = {"in_spreads": True, "seed": 0, "place": place}
+    held_out = prepare(x, y, (x[:4096], y[:4096]), preconditioned=False, **settings).held_out
+    distance = 0.5 * (np.square(width - 1.0).sum() + np.square(shift).sum())
+    assert held_out.identity == pytest.approx(distance, rel=0.1)
+    found = held_out.semidual(QuadraticPotential(3))["dual"]
+    assert found == pytest.approx(held_out.identity, abs=1e-4)
+    assert prepare(x, y, None, preconditioned=True, **settings).held_out.identity == 0.0
 
 
 def test_minimax_reduces_the_error_of_a_gaussian_problem() -> None:

@@ -206,13 +206,16 @@ def test_an_interrupted_fit_continues_bit_for_bit(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_checkpoint_of_other_data_is_not_used(tmp_path: Path) -> None:
+def test_a_checkpoint_of_other_data_is_not_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     spec = DiscriminatorSpec(jets=JETS, model=LINEAR, fits=1, seed=3)
     tasks = [prepare(gaussians(400, shift=s), "z", "nominal") for s in (0.0, 2.0)]
     for number, task in enumerate(tasks):
         kept = fit_all(task, spec, CPU, "test", tmp_path / "x.json", {"data": number})
         fresh = fit_all(task, spec, CPU, "test")
         np.testing.assert_array_equal(kept[0].scores["target"], fresh[0].scores["target"])
+    assert "another fit: data was 0 and is 1" in caplog.text
 
 
 def test_a_diverging_fit_names_the_setting() -> None:

@@ -150,6 +150,30 @@ def test_inputs_are_numpys_histograms_before_and_after(study):
     assert table.pick("constituent.pt.transformed", "target").weights.sum() > 1.5 * total
 
 
+def test_figure_1_does_not_need_the_tagger_to_read_what_it_shows(study, tmp_path):
+    content = json.loads((study / "tagger/preprocessing.json").read_text())
+    del content["jets"]["nparticles"], content["constituents"]["d0val"]
+    (tmp_path / "preprocessing.json").write_text(json.dumps(content))
+    arguments = [
+        "--spec={}",
+        *(f"--{name}={study}/jets/{name}/a.parquet" for name in ("training", "source", "target")),
+        f"--preprocessing={tmp_path}/preprocessing.json",
+        f"--output={tmp_path}/inputs.parquet",
+    ]
+    tabulate_inputs.main(arguments)
+    table = tables.read_marginals(tmp_path / "inputs.parquet")
+    whole = tables.read_marginals(study / "tables/inputs.parquet")
+    assert set(whole.titles) - set(table.titles) == {
+        "jet.nparticles.transformed",
+        "constituent.d0val.transformed",
+    }
+    for name in table.titles:
+        for sample in ("source", "target"):
+            expected = whole.pick(name, sample)
+            np.testing.assert_array_equal(table.pick(name, sample).weights, expected.weights)
+            np.testing.assert_array_equal(table.pick(name, sample).edges[0], expected.edges[0])
+
+
 def test_inputs_read_the_same_number_of_jets_from_each_file(study, tmp_path):
     arguments = [
         '--spec={"max_jets": 101}',

@@ -81,3 +81,12 @@ def test_checksum_of_a_file(tmp_path: Path) -> None:
     assert sha256(tmp_path / "a") == hashlib.sha256(b"otcal\n" * 100_000).hexdigest()
     write_text(tmp_path / "b", "abc")  # FIPS 180-2, appendix B.1
     assert sha256(tmp_path / "b").startswith("ba7816bf8f01cfea414140de5dae2223b00361a3")
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"), [("absent", "does not exist"), ("folder", "cannot be read")]
+)
+def test_the_checksum_of_no_file_is_an_input_error(tmp_path: Path, name: str, problem: str) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match=rf"{name}: file: {problem}"):
+        sha256(tmp_path / name)

@@ -174,15 +174,91 @@ def test_keeping_checkpoints_does_not_change_the_result(
     assert bits(run(Regression(), tmp_path / "c.safetensors")) == uninterrupted[0]
 
 
-def test_a_checkpoint_with_other_settings_is_not_continued(
-    tmp_path: Path, uninterrupted: tuple[Any, bytes]
+@pytest.mark.parametrize(
+    ("there", "here", "says"),
+    [
+        ({"width": 9}, {"width": 8}, "width was 9 and is 8"),
+        (
+            {"seed": 1, "net": {"depth": 2, "widths": (8, 8)}},
+            {"seed": 1, "net": {"depth": 2, "widths": (8, 9)}},
+            "net.widths was (8, 8) and is (8, 9)",
+        ),
+        ({"a": 1}, {"a": 1, "b": "new"}, "b was absent and is new"),
+        ({"a": 1, "c": None}, {"a": 1}, "c was None and is absent"),
+    ],
+)
+def test_a_checkpoint_with_other_settings_is_not_continued_and_that_is_said(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    uninterrupted: tuple[Any, bytes],
+    there: dict[str, Any],
+    here: dict[str, Any],
+    says: str,
 ) -> None:
     path = tmp_path / "c.safetensors"
     with pytest.raises(KilledError):
-        run(Regression(dies_at=6), path, identity={"width": 9})
+        run(Regression(dies_at=6), path, identity=there)
     trainee = Regression()
-    assert bits(run(trainee, path)) == uninterrupted[0]
+    assert bits(run(trainee, path, identity=here)) == uninterrupted[0]
     assert trainee.seen[0] == 0
+    assert caplog.messages == [f"{path} is of another fit: {says}; starting again"]
+
+
+def test_a_continued_fit_has_nothing_to_say(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "c.safetensors"
+    with pytest.raises(KilledError):
+        run(Regression(dies_at=6), path)
+    run(Regression(), path)
+    assert caplog.messages == []
+
+
+def stopped(path: Path) -> Any:
+    """Return the checkpoint of a fit that died after its first evaluation."""
+    with pytest.raises(KilledError):
+        run(Regression(dies_at=6), path)
+    return checkpoint.load(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "field", "problem"),
+    [
+        (
+            lambda c: c["trainee"]["net"].update({"0.weight": torch.ones(9, 3)}),
+            "net.0.weight",
+            "has shape (9, 3), this fit has (8, 3)",
+        ),
+        (lambda c: c["trainee"]["net"].pop("3.bias"), "net.3.bias", "has shape (none)"),
+        (
+            lambda c: c["trainee"]["net"].update({"4.bias": torch.ones(2)}),
+            "net.4.bias",
+            "has shape (2,), this fit has (none)",
+        ),
+        (lambda c: c["trainee"]["net"].update({"0.bias": 1}), "net.0.bias", "has shape (none)"),
+        (
+            lambda c: c["result"]["best_weights"].update({"0.bias": torch.ones(1)}),
+            "0.bias",
+            "has shape (1,)",
+        ),
+        (lambda c: c["trainee"].pop("optimiser"), "state", "cannot be put back ('optimiser')"),
+        (lambda c: c.pop("random"), "random", "is missing"),
+        (lambda c: c["result"].update(x=1), "state", "cannot be put back"),
+    ],
+)
+def test_a_state_that_does_not_fit_is_an_input_error(
+    tmp_path: Path, damage: Any, field: str, problem: str
+) -> None:
+    path = tmp_path / "c.safetensors"
+    content = stopped(path)
+    damage(content)
+    checkpoint.save(path, content)
+    with pytest.raises(InputError, match="Delete it to start this fit again") as caught:
+        run(Regression(), path)
+    assert caught.value.where == str(path)
+    assert caught.value.field == field
+    assert problem in caught.value.problem
+    assert path.exists()
 
 
 def test_a_damaged_checkpoint_is_an_input_error(tmp_path: Path) -> None:
@@ -195,7 +271,7 @@ def test_a_damaged_checkpoint_is_an_input_error(tmp_path: Path) -> None:
 def test_a_file_that_is_no_fits_checkpoint_is_an_input_error(tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     checkpoint.save(path, {"weights": torch.ones(2)})
-    with pytest.raises(InputError, match=r"c\.safetensors"):
+    with pytest.raises(InputError, match=r"c\.safetensors: identity: is missing"):
         run(Regression(), path)
 
 

@@ -136,6 +136,19 @@ def test_no_files_are_an_empty_table() -> None:
             pa.array([[0, 0], [0, np.nan], [0, 0], [0, 0]], pa.list_(pa.float32(), 2)),
             "NaN or infinite value (element 3 ",
         ),
+        (
+            "z",
+            pa.array([[1, 2]] * 4, pa.list_(pa.timestamp("s"), 2)),
+            "has type fixed_size_list<",
+        ),
+        (
+            "z",
+            pa.array([[{"a": 1}, {"a": 2}]] * 4, pa.list_(pa.struct([("a", pa.int8())]), 2)),
+            "has type fixed_size_list<",
+        ),
+        ("parts", pa.array([[1]] * 4, pa.list_(pa.timestamp("s"))), "has type list<"),
+        ("jet_id", pa.array([1, 2, 3, 2**63], pa.uint64()), "a value that does not fit int64"),
+        ("jet_id", pa.array([1, 2.5, 3, 4], pa.float64()), "a value that does not fit int64"),
         ("jet_id", pa.array([1, None, 2, 3], pa.int64()), "missing values"),
         ("x", pa.array([1, None, 2, 3], pa.float32()), "missing values"),
         ("parts", pa.array([[1], None, [], []], pa.list_(pa.float32())), "missing values"),
@@ -152,7 +165,17 @@ def test_a_bad_column_is_named(
     assert caught.value.where == str(bad)
     assert caught.value.field == name
     assert problem in caught.value.problem
+    assert "damaged" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    columns = [*GOOD.values(), GOOD["x"]]
+    pq.write_table(pa.Table.from_arrays(columns, names=[*GOOD, "x"]), path)
+    with pytest.raises(InputError, match=r"t\.parquet: x: is the name of several columns"):
+        read(path)
+    assert len(tables.read_tables([path], SCHEMA, ["jet_id", "z"])) == 4
 
 
 def test_a_bad_column_that_nobody_asked_for_is_no_error(tmp_path: Path) -> None:

@@ -73,15 +73,61 @@ def test_impact_parameters_of_delphes_are_smeared_by_their_errors(delphes, name)
     assert abs(pull.mean()) < 3 / np.sqrt(len(pull))
 
 
-def test_exit_point_lies_on_the_cylinder_and_the_helix_has_the_right_radius():
+def followed(made, step=2e-3):
+    """Follow particles through 3.8 T in steps of 2 mm (Runge-Kutta) until they leave; in m."""
+    point = np.stack([made.x, made.y, made.z]) * 1e-3
+    momentum = np.sqrt(made.px**2 + made.py**2 + made.pz**2)
+    direction = np.stack([made.px, made.py, made.pz]) / momentum
+    bend = 0.299792458 * 3.8 * made.charge / momentum  # per m
+
+    def turn(u):
+        return bend * np.stack([u[1], -u[0], np.zeros_like(u[0])])
+
+    left = np.full(point.shape, np.nan)
+    for _ in range(10_000):
+        k1 = turn(direction)
+        k2 = turn(direction + 0.5 * step * k1)
+        k3 = turn(direction + 0.5 * step * k2)
+        k4 = turn(direction + step * k3)
+        after = point + step * (direction + step * (k1 + k2 + k3) / 6)
+        direction = direction + step * (k1 + 2 * k2 + 2 * k3 + k4) / 6
+        # How far out, of the way to the side and to the ends; 1 is the surface.
+        before, beyond = (
+            np.maximum(np.hypot(p[0], p[1]) / 1.29, np.abs(p[2]) / 3.0) for p in (point, after)
+        )
+        crosses = np.isnan(left[0]) & (beyond >= 1)
+        share = np.clip((1 - before) / np.maximum(beyond - before, 1e-12), 0, 1)
+        left[:, crosses] = (point + share * (after - point))[:, crosses]
+        point = after
+        if not np.isnan(left).any():
+            return left
+    raise AssertionError("a particle does not leave")
+
+
+def test_exit_point_is_where_a_particle_followed_in_small_steps_leaves():
     rng = np.random.default_rng(1)
-    made = particles(*rng.normal(0, 3, (3, 400)), *rng.normal(0, 20, (3, 400)))
+    n = 400
+    pt, phi = rng.uniform(0.3, 5.0, n), rng.uniform(-np.pi, np.pi, n)
+    pz = pt * rng.choice([-1, 1], n) * rng.uniform(0.3, 4.0, n)
+    made = particles(
+        *(pt * np.cos(phi), pt * np.sin(phi), pz),
+        *rng.normal(0, 20, (3, n)),
+        charge=rng.choice([-1.0, 1.0], n),
+    )
+    x, y, z = followed(made)
     reached = propagate(made)
-    slope = np.sinh(reached.eta_outer)  # z / r at the exit
-    # Either the side (r = 1.29 m) or an end (|z| = 3 m): |z| = r |slope| fixes which.
-    on_side = np.abs(slope) * 1.29 <= 3.0
-    assert 0.3 < on_side.mean() < 1.0
-    # Stiff tracks from the origin bend by half the turning angle: sin = 0.3 B R / (2 pT).
+    assert len(reached) == n
+    on_side = np.abs(z) < 2.999
+    assert 0.3 < on_side.mean() < 0.9
+    assert (pt < 0.299792458 * 3.8 * 1.29 / 2).sum() > 20  # such loop
+    r = np.hypot(x, y)
+    assert np.sinh(reached.eta_outer) * r == pytest.approx(z, abs=1e-4)
+    dphi = (reached.phi_outer - np.arctan2(y, x) + np.pi) % (2 * np.pi) - np.pi
+    assert r * dphi == pytest.approx(np.zeros(n), abs=1e-4)
+
+
+def test_stiff_tracks_bend_by_half_the_angle_of_their_arc():
+    # From the origin: sin = 0.3 B R / (2 pT).
     stiff = propagate(particles([50.0, 0.0], [0.0, 80.0], [0.0, 10.0], charge=[1.0, -1.0]))
     bend = np.arcsin(0.299792458 * 3.8 * 1.29 / (2 * np.array([50.0, 80.0])))
     assert stiff.phi_outer == pytest.approx([0.0 - bend[0], np.pi / 2 + bend[1]], abs=1e-9)

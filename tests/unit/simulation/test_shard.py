@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from otcal.config.simulation import Detector, ShardSpec, SimulationConfig, Variation
+from otcal.config.simulation import Detector, Selection, ShardSpec, SimulationConfig, Variation
 from otcal.runtime.errors import InputError
 from otcal.samples.classes import CLASSES
 from otcal.samples.jets import JET_SCHEMA, LABELS, read_jets
@@ -158,6 +158,16 @@ def test_fewer_jets_are_the_first_ones(tmp_path):
     )
 
 
+def test_a_window_without_jets_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("otcal.simulation.shard._BARREN_BATCHES", 2)
+    selection = Selection(pt_min=6000.0, pt_max=6400.0)
+    spec = ShardSpec(process="QCD", jets=1, seed=1, batch=5, selection=selection)
+    message = r"selection\.pt_min, pt_max: 10 events of QCD .* no jet from 6000 to 6400 GeV"
+    with pytest.raises(InputError, match=message):
+        write_shard(spec, tmp_path / "x.parquet", {})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_step_names_the_process_that_does_not_exist(tmp_path, capsys):
     spec = '{"process": "Hxx", "jets": 5, "seed": 1}'
     with pytest.raises(InputError, match="process") as caught:
@@ -200,7 +210,8 @@ def test_configuration_unrolls_into_shards():
             {"variations": {"v": {"impact_parameter_smearing": {"minimum": 0.3, "maximum": 0.1}}}},
             ["minimum"],
         ),
-        ({"selection": {"pt_min": 600, "pt_max": 500}}, ["pt_max"]),
+        ({"selection": {"pt_min": 800, "pt_max": 600}}, ["pt_max"]),
+        ({"selection": {"pt_min": 200}}, ["pt_min", "500"]),
     ],
 )
 def test_wrong_settings_are_refused_with_what_is_allowed(changes, words):

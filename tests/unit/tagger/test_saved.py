@@ -140,3 +140,25 @@ def test_an_incomplete_description_is_refused(saved) -> None:
     where.write_text(json.dumps(content))
     with pytest.raises(InputError, match=r"tagger\.json: classes: is missing"):
         load_head(path)
+
+
+@pytest.mark.parametrize("load", [load_tagger, load_head])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": 5}, "classes: is 5, not a list of names"),
+        ({"classes": [1, 2]}, r"classes: is \[1, 2\], not a list of names"),
+        ({"head": "128"}, 'head: is "128", not a list of two or more widths'),
+        ({"head": [128]}, r"head: is \[128\], not"),
+        ({"head": [128, -1]}, r"head: is \[128, -1\], not"),
+        ({"architecture": [128]}, r"architecture: is \[128\], not a block"),
+        ({"architecture": {"d_model": "wide"}}, r"architecture\.d_model: "),
+        ({"preprocessing": None}, "preprocessing: is null, not a block"),
+        ({"weights_sha256": 1}, "weights_sha256: is 1, not a checksum"),
+    ],
+)
+def test_a_field_of_another_type_is_named(saved, load, change, message: str) -> None:
+    path, *_ = saved
+    edit(path, **change)
+    with pytest.raises(InputError, match=rf"tagger\.json: {message}"):
+        load(path)

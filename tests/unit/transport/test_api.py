@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from otcal.runtime import training
+from otcal.runtime import checkpoint, training
 from otcal.runtime.errors import InputError
 from otcal.transport.api import fit_map
 from otcal.transport.minimax import MinimaxFit, MinimaxOptions
@@ -36,6 +36,53 @@ def test_steps_and_seed_decide_every_bit() -> None:
     ]
     np.testing.assert_array_equal(runs[0], runs[1])
     assert not np.array_equal(runs[0], runs[2])
+
+
+def test_minimax_moves_the_map_ten_times_and_then_the_critic_four_times() -> None:
+    source, target = samples(60)
+    problem = prepare(
+        source,
+        target,
+        None,
+        in_spreads=True,
+        preconditioned=False,
+        seed=0,
+        place=torch.device("cpu"),
+    )
+    fit = MinimaxFit(
+        problem.source,
+        problem.target,
+        problem.held_out,
+        MinimaxOptions(blocks=2, hidden=(4, 4), batch=16),  # rounds as in the paper
+        steps=40,
+        seed=0,
+    )
+
+    def weights(network: torch.nn.Module) -> torch.Tensor:
+        return torch.cat([parameter.detach().ravel().clone() for parameter in network.parameters()])
+
+    moved = []
+    for number in range(31):
+        before = {"g": weights(fit.map), "f": weights(fit.critic)}
+        fit.step(number)
+        after = {"g": weights(fit.map), "f": weights(fit.critic)}
+        moved.append("".join(name for name in "gf" if not torch.equal(before[name], after[name])))
+    assert "".join(moved) == 2 * (10 * "g" + 4 * "f") + 3 * "g"
+    assert all(len(names) == 1 for names in moved)
+
+
+def test_without_preconditioning_a_fit_starts_near_the_identity() -> None:
+    source, target = samples(1000)
+    settings = {"steps": 1, "standardise": True, "select": False, "options": SMALL}
+    start = fit_map(source, target, precondition=False, **settings)
+    near = np.abs(start.transport(source) - source).mean()
+    assert near < 0.2 * np.abs(target.mean(0) - source.mean(0)).mean()
+    gaussian = fit_map(source, target, **settings)
+    assert np.abs(gaussian.transport(source) - source).mean() > 2 * near
+    # Both know the same Gaussian map.
+    assert start.learning_curve[0] == pytest.approx(gaussian.learning_curve[0], abs=1e-5)
+    assert not start.diagnostics["preconditioned"]
+    assert gaussian.diagnostics["preconditioned"]
 
 
 class InterruptionError(Exception):
@@ -99,6 +146,63 @@ def test_interrupted_fit_ends_with_the_same_bits(
     assert counted == list(range(25, 40))
     np.testing.assert_array_equal(continued, whole)
     assert continued_curve == curve
+
+
+def killed_after(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a checkpoint after every step, and let the convex fit die at one."""
+    step, original = SemidualFit.step, training.fit
+
+    def dying(self: SemidualFit, at: int) -> object:
+        if at == number:
+            raise InterruptionError
+        return step(self, at)
+
+    monkeypatch.setattr(
+        "otcal.transport.api.training.fit",
+        lambda *args, **kwargs: original(*args, **kwargs, checkpoint_every_s=0.0),
+    )
+    monkeypatch.setattr(SemidualFit, "step", dying)
+
+
+@pytest.mark.parametrize("budget", [{"steps": 40}, {"steps": 40, "budget_s": 1e6}])
+def test_a_checkpoint_of_another_network_is_left_and_that_is_said(
+    budget: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, target = samples()
+    path = tmp_path / "checkpoint.safetensors"
+    with monkeypatch.context() as patch:
+        killed_after(25, patch)
+        with pytest.raises(InterruptionError):
+            fit_map(source, target, steps=40, options=SMALL, checkpoint_path=path)
+    assert path.exists()
+    other = SemidualOptions(hidden=(8,), batch=64, noise=0.1)
+    settings = {**budget, "options": other, "select": False}
+    fitted = fit_map(source, target, checkpoint_path=path, **settings)
+    assert caplog.messages == [
+        f"{path} is of another fit: options.hidden was (16, 16) and is (8,); starting again"
+    ]
+    fresh = fit_map(source, target, steps=40, options=other, select=False)
+    np.testing.assert_array_equal(fitted.transport(source), fresh.transport(source))
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("budget", [{"steps": 20}, {"budget_s": 1.0}])
+def test_a_file_that_is_no_fits_checkpoint_is_refused(budget: dict, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    checkpoint.save(path, {"weights": torch.ones(3)})
+    with pytest.raises(InputError, match=r"identity: is missing.* Delete it to start"):
+        fit_map(*samples(), options=SMALL, checkpoint_path=path, **budget)
+
+
+def test_a_diverged_state_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    killed_after(-1, monkeypatch)
+    path = tmp_path / "checkpoint.safetensors"
+    wild = SemidualOptions(hidden=(16, 16), batch=64, learning_rate=200.0)
+    fitted = fit_map(*samples(1000), steps=40, options=wild, checkpoint_path=path)
+    assert fitted.diagnostics["diverged_learning_rates"]
+    assert "another fit" not in caplog.text
 
 
 def test_budget_in_seconds_is_met_roughly_and_recorded() -> None:
@@ -173,18 +277,31 @@ def hard(name: str) -> tuple[np.ndarray, np.ndarray]:
         "everything constant",
     ],
 )
-def test_hard_samples_give_finite_maps_that_bring_the_means_together(name: str) -> None:
+@pytest.mark.parametrize("precondition", [True, False])
+def test_hard_samples_give_finite_maps_that_bring_the_means_together(
+    name: str, precondition: bool
+) -> None:
     source, target = hard(name)
-    fitted = fit_map(source, target, steps=20, options=SMALL)
+    fitted = fit_map(
+        source,
+        target,
+        steps=20,
+        options=SMALL,
+        precondition=precondition,
+        standardise=not precondition,
+        select=precondition,
+    )
     moved = fitted.transport(source)
     assert np.isfinite(moved).all()
-    if name == "heavy tails":
-        return  # neither sample's mean is its distribution's
+    if name == "constant feature":
+        np.testing.assert_allclose(moved[:, 0], 5.0, atol=1e-4)
+    if name == "everything constant":
+        np.testing.assert_array_equal(moved, 7.0)
+    if name == "heavy tails" or not precondition:
+        return  # the sample's mean isn't its distribution's; 20 steps don't lead far
     before = np.linalg.norm(source.mean(0) - target.mean(0))
     after = np.linalg.norm(moved.mean(0) - target.mean(0))
     assert after < 0.3 * before + 0.3 * target.std(0).max()
-    if name == "constant feature":
-        np.testing.assert_allclose(moved[:, 0], 5.0, atol=1e-4)
     if name == "collinear":
         np.testing.assert_allclose(moved[:, 1], 2.0 * moved[:, 0], atol=1e-3)
 
@@ -208,7 +325,15 @@ def test_fit_that_always_diverges_falls_back_and_says_so(caplog: pytest.LogCaptu
 
 def test_every_point_is_visited_once_per_pass() -> None:
     source, target = samples(100)
-    problem = prepare(source, target, None, False, 0, torch.device("cpu"))
+    problem = prepare(
+        source,
+        target,
+        None,
+        in_spreads=False,
+        preconditioned=True,
+        seed=0,
+        place=torch.device("cpu"),
+    )
     fit = SemidualFit(
         problem.source,
         problem.target,

@@ -24,20 +24,34 @@ def samples() -> tuple[np.ndarray, np.ndarray]:
     return rng.normal(size=(400, 3)), rng.normal(size=(400, 3)) ** 3 + 1.0
 
 
-@pytest.fixture(scope="module", params=["convex", "minimax", "gaussian", "rank-deficient"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        "convex",
+        "minimax",
+        "gaussian",
+        "rank-deficient",
+        "minimax, standardised",
+        "rank-deficient, standardised",
+    ],
+)
 def fitted(request: pytest.FixtureRequest, samples: tuple[np.ndarray, np.ndarray]) -> FittedMap:
     source, target = samples
-    if request.param == "rank-deficient":
+    name, *plain = request.param.split(", ")
+    if name == "rank-deficient":
         source, target = source @ np.eye(3, 5), target @ np.eye(3, 5)
-        return fit_map(source, target, steps=20, select=False, options=small())
+        return fit_map(
+            source, target, steps=20, select=False, options=small(), precondition=not plain
+        )
     options = {"convex": small(), "minimax": MinimaxOptions(blocks=2, hidden=(8, 8), batch=32)}
     return fit_map(
         source,
         target,
-        method=request.param,
+        method=name,
         steps=20,
         select=False,
-        options=options.get(request.param),
+        options=options.get(name),
+        precondition=not plain,
     )
 
 

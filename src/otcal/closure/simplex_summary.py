@@ -14,6 +14,9 @@ from otcal.closure.summary import Numbers, check, read_csv
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import read_json
 
+VALIDATION = "validation"
+"""Region of equal shares, on which the closure is quoted."""
+
 
 def from_extraction(path: str | Path) -> Numbers:
     """Return conditioning, iterations and the spread of the starts (`select_extraction`)."""
@@ -60,7 +63,7 @@ def from_feedback(path: str | Path) -> Numbers:
     return check(result, path)
 
 
-def from_closure(path: str | Path, region: str) -> Numbers:
+def from_closure(path: str | Path, region: str = VALIDATION) -> Numbers:
     """Return how close each calibration comes to the pseudo-data of a region.
 
     Parameters
@@ -68,7 +71,7 @@ def from_closure(path: str | Path, region: str) -> Numbers:
     path
         Metrics of the closure test (CSV).
     region
-        Region that no fit has used.
+        Name of the region; by default the one that no fit has used.
     """
     columns = ["region", "discriminant", "kappa", "sample", "w1", "w1_floor", "in_band"]
     table = read_csv(path, columns)

@@ -30,13 +30,19 @@ class HeldOut:
         Samples u and v, shapes (n, r) and (m, r).
     spread
         Spread of each coordinate, shape (r,).
+    baseline
+        Potential of the map that gains are measured from; default the identity, that is the
+        Gaussian map.
     """
 
-    def __init__(self, source: Tensor, target: Tensor, spread: Tensor) -> None:
+    def __init__(
+        self, source: Tensor, target: Tensor, spread: Tensor, baseline: Potential | None = None
+    ) -> None:
         self.source, self.target = source[:LARGEST], target[:LARGEST]
         self.points = self.target.clone()  # warm start of the conjugation
         self.unit = spread.clamp_min(RESOLUTION)
-        self.gaussian = self.energy(self.source)
+        moved = self.source if baseline is None else baseline.value_and_gradient(self.source)[1]
+        self.baseline = self.energy(moved)
 
     def energy(self, moved: Tensor) -> Energy:
         """Return the energy distance of transported source points to the target."""
@@ -45,11 +51,11 @@ class HeldOut:
     def figures(self, moved: Tensor) -> dict[str, float]:
         """Return distances to the target of the transported source, shape (n, r).
 
-        ``energy_gain`` is the energy distance minus that of the Gaussian map (negative is better),
-        ``energy_error`` the standard error of this paired difference.
+        ``energy_gain`` is the energy distance minus that of the baseline, mostly the Gaussian map
+        (negative is better), ``energy_error`` the standard error of this paired difference.
         """
         distance = self.energy(moved)
-        gain, error = distance.minus(self.gaussian)
+        gain, error = distance.minus(self.baseline)
         return {
             "energy": distance.value,
             "energy_gain": gain,

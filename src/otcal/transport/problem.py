@@ -83,10 +83,14 @@ def prepare(
     standardise: bool,
     seed: int,
     place: torch.device,
+    initial: TransportMap | None = None,
 ) -> Problem:
     """Check the samples, hold some out, and change to well-conditioned coordinates.
 
-    The parameters and errors are those of `otcal.transport.api.fit_map`.
+    The parameters and errors are those of `otcal.transport.api.fit_map`. A warm start keeps the
+    coordinates of its map, whatever the new samples' moments: with any symmetric A and any anchors,
+    ⟨u, v⟩ differs from ⟨x, y⟩ by a factor and by terms of x or y alone, which do not move the
+    optimum. `otcal.transport.coordinates` chooses them for conditioning only.
     """
     source, target = _checked(source, "source"), _checked(target, "target")
     if validation is None:
@@ -105,7 +109,7 @@ def prepare(
             )
     unit = _unit(source, target) if standardise else np.ones(source.shape[1])
     gaussian = fit_gaussian(source / unit, target / unit)
-    coordinates = precondition(gaussian, unit)
+    coordinates = precondition(gaussian, unit) if initial is None else initial.coordinates
 
     def encode(points: Samples, side: str) -> Tensor:
         tensor = torch.from_numpy(points.astype(np.float32))
@@ -113,7 +117,10 @@ def prepare(
         return function(tensor).to(place)
 
     held_out = HeldOut(
-        encode(source_held, "source"), encode(target_held, "target"), coordinates.spread.to(place)
+        encode(source_held, "source"),
+        encode(target_held, "target"),
+        coordinates.spread.to(place),
+        None if initial is None else initial.potentials[0],
     )
     return Problem(
         coordinates.to(place),

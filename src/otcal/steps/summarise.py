@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from otcal.closure import summary
+from otcal.closure import simplex_summary, summary
 from otcal.config.closure import SummarySpec
 from otcal.runtime import cli
 from otcal.runtime.errors import InputError
@@ -21,6 +21,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "validation": (summary.from_validation, "CSV of validate_simulation: feature, ks"),
         "tagger": (summary.from_tagger, "JSON of evaluate_tagger"),
         "map": (summary.from_map, "JSON of fit_map"),
+        "extraction": (simplex_summary.from_extraction, "JSON of select_extraction"),
+        "feedback": (simplex_summary.from_feedback, "JSON of propagate_uncertainty"),
+        "closure": (simplex_summary.from_closure, "CSV of test_simplex_closure"),
     }
     for name, (_, text) in readers.items():
         parser.add_argument(f"--{name}", type=Path, help=text)
@@ -32,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, (read, _) in readers.items():
         path = getattr(options, name)
         if path is not None:
-            numbers |= read(path)
+            numbers |= read(path, spec.study) if name == "tagger" else read(path)
     strangers = [key for key in numbers if not key.startswith(f"{spec.study}.")]
     if strangers or not numbers:
         raise InputError(

@@ -1,5 +1,5 @@
 # otcal: optimal-transport calibration of jet taggers. Run `snakemake` for everything, or a target:
-# latent (figures and report of the latent study), validation (simulation against JetClass).
+# latent or simplex (figures and report of one study), validation (simulation against JetClass).
 
 from snakemake.utils import min_version
 
@@ -17,6 +17,9 @@ include: "workflow/rules/simulate.smk"
 include: "workflow/rules/tagger.smk"
 include: "workflow/rules/transport.smk"
 include: "workflow/rules/scores.smk"
+include: "workflow/rules/mixture.smk"
+include: "workflow/rules/flavour_maps.smk"
+include: "workflow/rules/simplex_closure.smk"
 include: "workflow/rules/closure.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
@@ -27,4 +30,5 @@ rule all:
     input:
         rules.merge_summaries.output,
         rules.latent.input,
+        rules.simplex.input,
     localrule: True

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from otcal.config.uncertainty import PropagateSpec, TargetSpec, UncertaintyConfig
 from otcal.mixture.composition import Prior, jacobian, logits
 from otcal.mixture.covariance import AMPLIFIED, COMMON_SHIFT
+from otcal.mixture.flows import Architecture, Components
 from otcal.runtime.errors import InputError
+from otcal.runtime.seeds import derive
 from otcal.samples import tables
 from otcal.samples.scores import Scores, score_writer
 from otcal.samples.targets import read_target
@@ -67,7 +69,7 @@ def write_fit(root: Path, events: list[Array], **changes: Any) -> None:
     (root / "flows.safetensors").write_bytes(b"flows")
     for name, z in zip(REGIONS, events, strict=True):
         n = len(z)
-        ids, labels = np.arange(n), np.zeros(n, np.int8)
+        ids, labels = np.arange(n) + n * REGIONS.index(name), np.zeros(n, np.int8)
         scores = Scores(ids, labels, *np.full((2, n), 600.0, np.float32), ilr_inverse(z))
         with score_writer(root / f"{name}.parquet", FLAVOURS, {}) as writer:
             writer.write_table(scores.to_table(FLAVOURS))
@@ -212,6 +214,31 @@ def test_targets_of_all_variations(study: Path) -> None:
     assert run_sample(study, "c", points=20_000, seed=4).read_bytes() == first
 
 
+def test_regions_are_told_apart_by_their_names(study: Path) -> None:
+    run_propagate(study)
+    first = read(study, "feedback.json")
+    run_propagate(study, REGIONS[::-1])
+    second = read(study, "feedback.json")
+    assert second["F"] == first["F"]
+
+
+def test_targets_of_real_flows(tmp_path: Path) -> None:
+    """Nominal points are the flow's own samples; a variation adds those of another flow."""
+    components = Components(FLAVOURS, np.array([1.0, -1.0]), np.array([2.0, 0.5]), Architecture(2))
+    components.save(tmp_path / "flows.safetensors")
+    shift = np.array([[0.3, -0.3, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    variations = [{"name": "eigen1_up", "delta_pi": shift.tolist()}]
+    content = {"flavours": FLAVOURS, "enriched": FLAVOURS, "pi": TABLE_1.tolist()}
+    (tmp_path / "variations.json").write_text(json.dumps(content | {"variations": variations}))
+    path = run_sample(tmp_path, "b", points=2000, seed=1)
+    pools = [components.sample(f, 2001, derive(1, "pool", f)).astype(np.float32) for f in (0, 1)]
+    np.testing.assert_allclose(read_target(path), pools[0][:2000], atol=1e-5)
+    varied = read_target(path, "eigen1_up")
+    own, other = (np.abs(varied - pool[:2000]).max(axis=1) < 1e-5 for pool in pools)
+    assert np.all(own ^ other)
+    assert other.mean() == pytest.approx(0.3, abs=0.04)
+
+
 def test_without_truth_there_are_no_pulls(study: Path, events: list[Array]) -> None:
     write_fit(study, events, truth=None)
     run_propagate(study)
@@ -220,7 +247,7 @@ def test_without_truth_there_are_no_pulls(study: Path, events: list[Array]) -> N
 
 
 def test_mistakes_are_named(study: Path, events: list[Array]) -> None:
-    with pytest.raises(InputError, match=r"--regions: files: there are 2.*light_enriched"):
+    with pytest.raises(InputError, match=r"--regions: files: .* none for region 'light_enriched'"):
         run_propagate(study, REGIONS[:2])
     with pytest.raises(InputError, match=r"recipe.*'projected' or 'plain'"):
         run_propagate(study, recipe="magic")

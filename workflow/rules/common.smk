@@ -29,6 +29,8 @@ SHARDS = {
     }
     for name, study in STUDIES.items()
 }
+FLAVOURS = SIMPLEX.mixture.flavours
+REGIONS = list(SIMPLEX.mixture.regions)
 DISCRIMINATORS = [
     (layer, training, model)
     for layer in ("z128", "zp128", "z10")
@@ -42,6 +44,9 @@ wildcard_constraints:
     study="latent|simplex",
     dataset="[A-Za-z0-9_]+",
     sample="simulation|data",
+    start="[0-9]+",
+    flavour="b|c|light",
+    variant="nominal|truth|logit",
     process="[A-Za-z0-9_]+",
     shard="[0-9]+",
     layer="z128|zp128|z10",
@@ -52,6 +57,19 @@ wildcard_constraints:
 def results(path):
     """Path of a file below the results directory."""
     return f"{RESULTS}/{path}"
+
+
+FITTED_REGIONS = [
+    results(f"simplex/regions/{region}.parquet") for region in SIMPLEX.mixture.fitted()
+]
+UNFITTED_REGIONS = [
+    results(f"simplex/regions/{region}.parquet")
+    for region in REGIONS
+    if region not in SIMPLEX.mixture.fitted()
+]
+STARTS = [
+    results(f"simplex/mixture/start-{start}") for start in range(SIMPLEX.mixture.starts)
+]
 
 
 def code(step):
@@ -94,6 +112,32 @@ def score_spec(wildcards):
     return SIMPLEX.score_spec(wildcards.sample).model_dump_json()
 
 
+def flavour_maps(variant):
+    """Maps of all flavours, of one kind."""
+    return [
+        results(f"simplex/maps/{flavour}/{variant}.safetensors") for flavour in FLAVOURS
+    ]
+
+
+def flavour_map_spec(wildcards):
+    """Settings of a flavour's map: its target and its space follow from its name."""
+    target, space = {
+        "nominal": ("extracted", "ilr"),
+        "truth": ("truth", "ilr"),
+        "logit": ("extracted", "logit"),
+    }[wildcards.variant]
+    spec = SIMPLEX.maps.map_spec(
+        wildcards.flavour, SIMPLEX.splits, SIMPLEX.seed, target, space
+    )
+    return spec.model_dump_json()
+
+
+def variation_map_spec(wildcards):
+    """Settings of the maps of a flavour's variations."""
+    spec = SIMPLEX.maps.variation_spec(wildcards.flavour, SIMPLEX.splits, SIMPLEX.seed)
+    return spec.model_dump_json()
+
+
 def evaluate_spec(wildcards):
     """Settings of the tagger's evaluation."""
     return STUDIES[wildcards.study].tagger.evaluate_spec().model_dump_json()
@@ -102,6 +146,13 @@ def evaluate_spec(wildcards):
 def folder(wildcards, output):
     """Directory of a rule's outputs."""
     return os.path.dirname(output[0])
+
+
+def named(wildcards, input):
+    """A rule's named inputs as options of its command."""
+    return " ".join(
+        f"--{name.replace('_', '-')} {path}" for name, path in input.items()
+    )
 
 
 def stem(wildcards, output):
@@ -195,7 +246,7 @@ PROVENANCE = {
         "scores/data.parquet",
         "mixture/extraction.json",
         "uncertainty/feedback.json",
-        "closure/metrics.csv",
+        "closure/diagnostics.json",
     ),
 }
 

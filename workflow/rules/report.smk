@@ -18,11 +18,26 @@ rule summarise:
     params:
         spec=json.dumps({"study": "latent"}),
         code=code("summarise"),
+        files=named,
     shell:
-        "python -m otcal.steps.summarise --spec {params.spec:q} --auc {input.auc}"
-        " --reweighting {input.reweighting} --distances {input.distances}"
-        " --tagger {input.tagger} --validation {input.validation} --map {input.map}"
+        "python -m otcal.steps.summarise --spec {params.spec:q} {params.files}"
         " --output {output} > {log} 2>&1"
+
+
+use rule summarise as summarise_simplex with:
+    input:
+        flavour_tagger=results("simplex/tagger/metrics.json"),
+        extraction=results("simplex/mixture/extraction.json"),
+        feedback=results("simplex/uncertainty/feedback.json"),
+        closure=results("simplex/closure/metrics.csv"),
+    output:
+        results("simplex/summary.json"),
+    log:
+        results("simplex/logs/summarise.log"),
+    params:
+        spec=json.dumps({"study": "simplex"}),
+        code=code("summarise"),
+        files=named,
 
 
 rule merge_summaries:

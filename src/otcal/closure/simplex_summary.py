@@ -10,9 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from otcal.closure import summary
 from otcal.closure.summary import Numbers, check, read_csv
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import read_json
+
+VALIDATION = "validation"
+"""Region of equal shares, on which the closure is quoted."""
+
+
+def from_tagger(path: str | Path) -> Numbers:
+    """Return `simplex.tagger.*`: all numbers of a JSON file of metrics."""
+    return summary.from_tagger(path, "simplex")
 
 
 def from_extraction(path: str | Path) -> Numbers:
@@ -60,7 +69,7 @@ def from_feedback(path: str | Path) -> Numbers:
     return check(result, path)
 
 
-def from_closure(path: str | Path, region: str) -> Numbers:
+def from_closure(path: str | Path, region: str = VALIDATION) -> Numbers:
     """Return how close each calibration comes to the pseudo-data of a region.
 
     Parameters
@@ -68,7 +77,7 @@ def from_closure(path: str | Path, region: str) -> Numbers:
     path
         Metrics of the closure test (CSV).
     region
-        Region that no fit has used.
+        Name of the region; by default the one that no fit has used.
     """
     columns = ["region", "discriminant", "kappa", "sample", "w1", "w1_floor", "in_band"]
     table = read_csv(path, columns)
@@ -82,8 +91,8 @@ def from_closure(path: str | Path, region: str) -> Numbers:
             )
         raw = by_sample.loc["simulation"]
         where = f"{name}.{kappa:g}"
-        result[f"simplex.closure.w1.{where}"] = raw["w1"]
-        result[f"simplex.closure.w1_floor.{where}"] = raw["w1_floor"]
+        result[f"simplex.closure.w1.{where}"] = float(raw["w1"])
+        result[f"simplex.closure.w1_floor.{where}"] = float(raw["w1_floor"])
         for sample, row in by_sample.iterrows():
             if sample == "calibrated":
                 result[f"simplex.closure.w1_ratio.{where}"] = row["w1"] / raw["w1"]

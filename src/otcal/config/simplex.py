@@ -12,7 +12,9 @@ from pydantic import Field, model_validator
 from otcal.config.base import Block
 from otcal.config.degradation import Degradation
 from otcal.config.figures import FiguresConfig
+from otcal.config.mixture import MixtureConfig
 from otcal.config.scores import Floor, ScoreSpec
+from otcal.config.simplex_closure import FlavourMaps, SimplexClosureConfig
 from otcal.config.simplex_tabulation import SimplexTables
 from otcal.config.simulation import SimulationConfig
 from otcal.config.splits import Splits
@@ -38,7 +40,10 @@ class SimplexStudy(Block):
         Splits(),
         description="Of the simulated jets: what fits flows and maps, stops them, and tests them.",
     )
+    mixture: MixtureConfig
     uncertainty: UncertaintyConfig = UncertaintyConfig()
+    maps: FlavourMaps = FlavourMaps()
+    closure: SimplexClosureConfig = SimplexClosureConfig()
     tables: SimplexTables = SimplexTables()
     figures: FiguresConfig = FiguresConfig()
 

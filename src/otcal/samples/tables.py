@@ -158,6 +158,8 @@ def _compatible(there: pa.DataType, wanted: pa.DataType) -> bool:
         return (pa.types.is_list(there) or pa.types.is_large_list(there)) and _compatible(
             there.value_type, wanted.value_type
         )
+    if pa.types.is_string(wanted):
+        return pa.types.is_string(there) or pa.types.is_large_string(there)
     numeric = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
     return any(check(there) for check in numeric) and any(check(wanted) for check in numeric)
 

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 
 from otcal.config.uncertainty import PropagateSpec
+from otcal.mixture.events import read_events
 from otcal.mixture.flows import Components
 from otcal.mixture.uncertainty import Uncertainty, propagate, variation_record
 from otcal.runtime import cli, device
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import read_json, write_json
 from otcal.runtime.provenance import record
-from otcal.samples.scores import read_scores
-from otcal.simplex import ilr
 
 log = logging.getLogger(__name__)
 
@@ -30,21 +29,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--extraction", type=Path, required=True, help="the fit (JSON)")
     parser.add_argument("--flows", type=Path, required=True, help="its components (safetensors)")
     parser.add_argument(
-        "--regions", type=Path, nargs="+", required=True, help="fitted jets, in the fit's order"
+        "--regions", type=Path, nargs="+", required=True, help="fitted jets: <region>.parquet"
     )
     parser.add_argument("--feedback", type=Path, required=True, help="JSON: matrices, channels")
     parser.add_argument("--variations", type=Path, required=True, help="JSON: eigenvariations")
     options = parser.parse_args(argv)
     spec = cli.load_spec(options.spec, PropagateSpec)
     device.limit_threads(options.threads)
-    fit = _read_fit(options.extraction, len(options.regions))
-    components = Components.load(options.flows)
-    log_q = [
-        components.log_prob(ilr(read_scores(path, fit["flavours"]).p)) for path in options.regions
-    ]
+    fit = _read_fit(options.extraction)
+    events, _ = read_events(options.regions, fit["regions"], fit["flavours"], held_out=0.0, seed=0)
+    density = Components.load(options.flows).log_prob(events.z)
     try:
         found = propagate(
-            log_q,
+            [density[events.region == r] for r in range(len(events.regions))],
             np.array(fit["pi"]),
             [fit["flavours"].index(name) for name in fit["enriched"]],
             np.array(fit["prior"]["covariance"]),
@@ -66,16 +63,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     _report(found)
 
 
-def _read_fit(path: Path, regions: int) -> dict[str, Any]:
+def _read_fit(path: Path) -> dict[str, Any]:
     fit: dict[str, Any] = read_json(path)
     absent = [name for name in (*NAMES, "prior") if name not in fit]
     if absent:
         raise InputError(path, absent[0], "is missing", "Pass the extraction.json of the fit")
-    if len(fit["regions"]) != regions:
-        names = ", ".join(fit["regions"])
-        raise InputError(
-            "--regions", "files", f"there are {regions}", f"Give those of {names}, in this order"
-        )
     return fit
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from otcal.closure import summary
+from otcal.closure import simplex_summary, summary
 from otcal.config.closure import SummarySpec
 from otcal.runtime import cli
 from otcal.runtime.errors import InputError
@@ -21,6 +21,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         "validation": (summary.from_validation, "CSV of validate_simulation: feature, ks"),
         "tagger": (summary.from_tagger, "JSON of evaluate_tagger"),
         "map": (summary.from_map, "JSON of fit_map"),
+        "extraction": (simplex_summary.from_extraction, "JSON of select_extraction"),
+        "feedback": (simplex_summary.from_feedback, "JSON of propagate_uncertainty"),
+        "closure": (simplex_summary.from_closure, "CSV of test_simplex_closure"),
+        "flavour-tagger": (simplex_summary.from_tagger, "JSON of evaluate_tagger"),
     }
     for name, (_, text) in readers.items():
         parser.add_argument(f"--{name}", type=Path, help=text)
@@ -30,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     numbers: summary.Numbers = {}
     for name, (read, _) in readers.items():
-        path = getattr(options, name)
+        path = getattr(options, name.replace("-", "_"))
         if path is not None:
             numbers |= read(path)
     strangers = [key for key in numbers if not key.startswith(f"{spec.study}.")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,11 +11,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from otcal.runtime import checkpoint, device, training
+from otcal.runtime import device, training
+from otcal.transport.budget import count_steps
 from otcal.transport.fitted import Inverse, Samples, TransportMap
 from otcal.transport.heldout import better_than_gaussian
+from otcal.transport.initial import starting_network
 from otcal.transport.minimax import MinimaxFit, MinimaxOptions
-from otcal.transport.potentials import Potential
+from otcal.transport.potentials import ConvexPotential, Potential
 from otcal.transport.problem import Problem, prepare
 from otcal.transport.semidual import SemidualFit, SemidualOptions
 
@@ -42,7 +43,7 @@ class FittedMap:
     diagnostics
         JSON-ready: the candidates' held-out figures, which was chosen and why, steps, seconds.
     learning_curve
-        One row per evaluation: step (0 is the Gaussian map) and held-out figures.
+        One row per evaluation: step (0 is the Gaussian or the initial map) and held-out figures.
     """
 
     map: TransportMap
@@ -77,6 +78,8 @@ def fit_map(
     options: Options | None = None,
     device_name: str = "cpu",
     checkpoint_path: Path | None = None,
+    initial: TransportMap | None = None,
+    evaluations: int = 20,
 ) -> FittedMap:
     """Fit the optimal-transport map (quadratic cost) from one sample to another.
 
@@ -113,14 +116,27 @@ def fit_map(
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
     checkpoint_path
         Where to keep the state of an unfinished fit; a fit that finds its own state continues it.
+    initial
+        Fitted map to start from, for samples that differ little from those it was fitted to: a few
+        steps of a smaller rate are then enough. Its coordinates (and with them its unit of
+        distance, so that `standardise` has no influence) and its network are kept; the result is
+        again the gradient of one convex potential. There is no selection: a small difference is
+        what such a fit is for, and significance is no reason to drop it.
+    evaluations
+        Held-out evaluations during the fit; in few dimensions they cost as much as the steps.
 
     Raises
     ------
     InputError
-        When a sample has NaN or infinite values, too few points, or another number of features.
+        When a sample has NaN or infinite values, too few points, or another number of features, or
+        `initial` isn't one convex network.
     """
     start = time.perf_counter()
     place = device.resolve(device_name)
+    network = None
+    if initial is not None:
+        network = starting_network(initial, method, np.shape(source)[-1]).to(place)
+        initial = TransportMap(initial.coordinates, [network]).to(place)
     problem = prepare(
         source,
         target,
@@ -129,16 +145,18 @@ def fit_map(
         preconditioned=precondition,
         seed=seed,
         place=place,
+        initial=initial,
     )
-    baseline = problem.held_out.baseline()
-    candidates = {"gaussian": baseline}
+    held_out = problem.held_out
+    baseline = held_out.baseline() if network is None else held_out.semidual(network)
+    winner, reason = "gaussian" if network is None else "initial", "the only candidate"
+    candidates = {winner: baseline}
     curve = [{"step": 0.0, **baseline}]
-    chosen = problem.gaussian
+    chosen = initial or problem.gaussian
     details: dict[str, Any] = {}
-    winner, reason = "gaussian", "the only candidate"
     if method != "gaussian" and problem.coordinates.rank > 0:
         fitted, result, details = _train(
-            problem, method, options, steps, budget_s, seed, checkpoint_path
+            problem, method, options, steps, budget_s, seed, checkpoint_path, network, evaluations
         )
         if result is None:
             reason = details["outcome"]
@@ -147,6 +165,8 @@ def fit_map(
             row = next(row for row in result.history if row["step"] == details["kept_step"])
             candidates[method] = {name: row[name] for name in baseline if name in row}
             better, reason = better_than_gaussian(row)
+            if network is not None:
+                better, reason = True, "fitted from the initial map"
             if better or not select:
                 winner, chosen = method, TransportMap(problem.coordinates, fitted)
     diagnostics = {
@@ -170,25 +190,31 @@ def _train(
     budget_s: float | None,
     seed: int,
     checkpoint_path: Path | None,
+    network: ConvexPotential | None,
+    evaluations: int,
 ) -> tuple[list[Potential], training.Result | None, dict[str, Any]]:
     """Fit a network, with a smaller rate when it diverges; no result when it always does."""
     options = options or (MinimaxOptions() if method == "minimax" else SemidualOptions())
+    if network is not None:
+        options = replace(options, hidden=network.hidden)
     details: dict[str, Any] = {"diverged_learning_rates": []}
     for _ in range(ATTEMPTS):
         settings = asdict(options)
         known = {"options": settings, "seed": seed, "data": problem.fingerprint(), "method": method}
+        if network is not None:
+            known["initial"] = [float(p.double().abs().sum()) for p in network.parameters()]
 
         def build(count: int, options: Options = options) -> SemidualFit | MinimaxFit:
-            return _trainee(problem, options, count, seed)
+            return _trainee(problem, options, count, seed, network)
 
-        count = _count_steps(build, steps, budget_s, checkpoint_path, known)
+        count = count_steps(build, steps, budget_s, checkpoint_path, known)
         trainee = build(count)
         details |= {"steps": count, "options": settings}
         try:
             result = training.fit(
                 trainee,
                 steps=count,
-                evaluate_every=max(1, count // 20),
+                evaluate_every=max(1, count // evaluations),
                 monitor=MONITOR[method],
                 label=f"map ({method})",
                 checkpoint_path=checkpoint_path,
@@ -209,41 +235,13 @@ def _train(
     return [], None, details
 
 
-def _trainee(problem: Problem, options: Options, steps: int, seed: int) -> SemidualFit | MinimaxFit:
+def _trainee(
+    problem: Problem, options: Options, steps: int, seed: int, initial: ConvexPotential | None
+) -> SemidualFit | MinimaxFit:
     samples = (problem.source, problem.target, problem.held_out)
     if isinstance(options, MinimaxOptions):
         return MinimaxFit(*samples, options, steps, seed)
-    return SemidualFit(*samples, problem.coordinates.spread, options, steps, seed)
-
-
-def _count_steps(
-    build: Callable[[int], SemidualFit | MinimaxFit],
-    steps: int | None,
-    budget_s: float | None,
-    checkpoint_path: Path | None,
-    known: dict[str, Any],
-) -> int:
-    """Turn the budget into steps; a fit that continues keeps the number it started with."""
-    if steps is not None and budget_s is None:
-        return steps
-    if checkpoint_path is not None and checkpoint_path.exists():
-        saved = checkpoint.load_fit(checkpoint_path)["identity"]
-        count = saved.get("steps")
-        if isinstance(count, int) and saved == {**known, "steps": count}:
-            return count
-    affordable = max(20, int((60.0 if budget_s is None else budget_s) / _time_per_step(build)))
-    return affordable if steps is None else min(steps, affordable)
-
-
-def _time_per_step(build: Callable[[int], SemidualFit | MinimaxFit], steps: int = 28) -> float:
-    """Return the wall-clock seconds of a step, its share of the evaluations included."""
-    trial = build(1000)
-    for number in range(5):
-        trial.step(number)
-    start = time.perf_counter()
-    for number in range(5, 5 + steps):
-        trial.step(number)
-    return (time.perf_counter() - start) / steps
+    return SemidualFit(*samples, problem.coordinates.spread, options, steps, seed, initial)
 
 
 def _kept(

@@ -65,6 +65,8 @@ class HeldOut:
     reference
         The Gaussian map, of the first `LARGEST` points; None where it is the identity and the
         coordinates are principal axes.
+    start
+        Potential of the map that gains in distance are measured from; None: the Gaussian map.
 
     Attributes
     ----------
@@ -73,14 +75,21 @@ class HeldOut:
     """
 
     def __init__(
-        self, source: Tensor, target: Tensor, spread: Tensor, reference: Reference | None = None
+        self,
+        source: Tensor,
+        target: Tensor,
+        spread: Tensor,
+        reference: Reference | None = None,
+        start: Potential | None = None,
     ) -> None:
         self.source, self.target = source[:LARGEST], target[:LARGEST]
         self.points = self.target.clone()  # warm start of the conjugation
         self.unit = spread.clamp_min(RESOLUTION)
         self.reference = reference
         self.moved = self.source if reference is None else reference.moved
-        self.gaussian = self.energy(self.moved)
+        self.first = self.energy(
+            self.moved if start is None else start.value_and_gradient(self.source)[1]
+        )
         half, half_conjugate = (0.5 * z.square().sum(1) for z in (self.source, self.target))
         self.potential = half if reference is None else reference.potential(self.source)
         self.conjugate = half_conjugate if reference is None else reference.conjugate(self.target)
@@ -99,11 +108,11 @@ class HeldOut:
     def figures(self, moved: Tensor) -> dict[str, float]:
         """Return distances to the target of the transported source, shape (n, r).
 
-        ``energy_gain`` is the energy distance minus that of the Gaussian map (negative is better),
-        ``energy_error`` the standard error of this paired difference.
+        ``energy_gain`` is the energy distance minus that of the baseline, mostly the Gaussian map
+        (negative is better), ``energy_error`` the standard error of this paired difference.
         """
         distance = self.energy(moved)
-        gain, error = distance.minus(self.gaussian)
+        gain, error = distance.minus(self.first)
         return {
             "energy": distance.value,
             "energy_gain": gain,

@@ -92,10 +92,14 @@ def prepare(
     preconditioned: bool,
     seed: int,
     place: torch.device,
+    initial: TransportMap | None = None,
 ) -> Problem:
     """Check the samples, hold some out, and change coordinates.
 
-    The parameters and errors are those of `otcal.transport.api.fit_map`.
+    The parameters and errors are those of `otcal.transport.api.fit_map`. A warm start keeps the
+    coordinates of its map, whatever the new samples' moments: with any symmetric A and any anchors,
+    ⟨u, v⟩ differs from ⟨x, y⟩ by a factor and by terms of x or y alone, which do not move the
+    optimum. `otcal.transport.coordinates` chooses them for conditioning only.
     """
     source, target = _checked(source, "source"), _checked(target, "target")
     if validation is None:
@@ -116,7 +120,10 @@ def prepare(
     unit = np.where(scatter > 0, scatter, 1.0) if in_spreads else np.ones(source.shape[1])
     gaussian = fit_gaussian(source, target, unit)
     principal = precondition(gaussian, unit)
-    coordinates = principal if preconditioned else standardise(gaussian, unit, scatter)
+    if initial is not None:
+        coordinates = initial.coordinates
+    else:
+        coordinates = principal if preconditioned else standardise(gaussian, unit, scatter)
 
     def encode(points: Samples, side: str) -> Tensor:
         function = coordinates.encode_source if side == "source" else coordinates.encode_target
@@ -126,17 +133,21 @@ def prepare(
         return result
 
     held = encode(source_held, "source"), encode(target_held, "target")
-    reference = None
-    if not preconditioned:
-        samples = _tensor(source_held[:LARGEST]), _tensor(target_held[:LARGEST])
-        reference = _reference(principal, coordinates, *samples, place)
+    if initial is not None:
+        held_out = HeldOut(*held, coordinates.spread.to(place), start=initial.potentials[0])
+    else:
+        reference = None
+        if not preconditioned:
+            samples = _tensor(source_held[:LARGEST]), _tensor(target_held[:LARGEST])
+            reference = _reference(principal, coordinates, *samples, place)
+        held_out = HeldOut(*held, principal.spread.to(place), reference)
     identity = QuadraticPotential(principal.rank)
     return Problem(
         coordinates.to(place),
         TransportMap(principal, [identity]).to(place),
         encode(source, "source"),
         encode(target, "target"),
-        HeldOut(*held, principal.spread.to(place), reference),
+        held_out,
         gaussian.shrinkage,
     )
 

@@ -83,6 +83,8 @@ class SemidualFit:
         Length of the learning-rate schedule.
     seed
         Seed of the potential and of the batches.
+    initial
+        Potential to start from, of any width; default one whose gradient is the identity.
     """
 
     def __init__(
@@ -94,22 +96,33 @@ class SemidualFit:
         options: SemidualOptions,
         steps: int,
         seed: int,
+        initial: ConvexPotential | None = None,
     ) -> None:
         self.source, self.target, self.held_out = source, target, held_out
         self.options, self.steps, self.seed, self.spread = options, steps, seed, spread
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive(seed, "potential"))
-            scales = spread.clamp_min(SMALLEST_SCALE) ** options.damping
-            scales /= (scales * spread).square().mean().sqrt().clamp_min(SMALLEST_SCALE)
-            network = ConvexPotential(source.shape[1], options.hidden, scales=scales)
-        self.potential = network.to(source.device)
-        self.potential.start_at_identity(source[:4096])
-        self.average = copy.deepcopy(self.potential)
         self.points = target.clone()  # conjugate point of every target point
+        if initial is None:
+            self.potential = self._at_identity()
+        else:
+            self.potential = copy.deepcopy(initial).train().requires_grad_(True)
+            found = conjugate(initial, target, self.points, tolerance=options.tolerance)
+            self.points = found.points
+        self.average = copy.deepcopy(self.potential)
         self.optimiser = torch.optim.Adam(
             self.potential.parameters(), options.learning_rate, betas=(0.9, 0.99), fused=True
         )
         self.orders: dict[str, tuple[int, Tensor]] = {}
+
+    def _at_identity(self) -> ConvexPotential:
+        options, spread = self.options, self.spread
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(self.seed, "potential"))
+            scales = spread.clamp_min(SMALLEST_SCALE) ** options.damping
+            scales /= (scales * spread).square().mean().sqrt().clamp_min(SMALLEST_SCALE)
+            network = ConvexPotential(self.source.shape[1], options.hidden, scales=scales)
+        potential = network.to(self.source.device)
+        potential.start_at_identity(self.source[:4096])
+        return potential
 
     def step(self, number: int) -> Mapping[str, float]:
         """Do one descent step; return the share of target points whose conjugation failed."""

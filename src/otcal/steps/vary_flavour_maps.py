@@ -1,0 +1,150 @@
+"""Fit the maps of one flavour to all variations of its density, each from the nominal map.
+
+A map whose file is there with the same identity (settings, samples, nominal map, code) is kept, so
+an interrupted run continues.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from otcal.config.simplex_closure import VariationMapSpec
+from otcal.runtime import cli, device
+from otcal.runtime.errors import InputError
+from otcal.runtime.files import read_json, sha256, write_json
+from otcal.runtime.fingerprint import fingerprint
+from otcal.runtime.progress import progress
+from otcal.runtime.provenance import record
+from otcal.transport.api import Method, fit_map
+from otcal.transport.fitted import description_path
+from otcal.transport.flavour_samples import extracted, hold_out, simulated, variations
+from otcal.transport.potentials import ConvexPotential
+from otcal.transport.semidual import SemidualOptions
+from otcal.transport.simplex_maps import SimplexMap, encode
+
+log = logging.getLogger(__name__)
+
+EVALUATIONS = 1
+"""Held-out evaluations of a fit: its steps are few, and nothing is chosen by them."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--source", type=Path, required=True, help="scores of simulated jets")
+    parser.add_argument("--target", type=Path, required=True, help="samples of all variations")
+    parser.add_argument("--initial", type=Path, required=True, help="nominal map (safetensors)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        help="list of the maps (JSON); they are written beside it, named after their variations",
+    )
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps")
+    options = parser.parse_args(argv)
+    spec = cli.load_spec(options.spec, VariationMapSpec)
+    device.limit_threads(options.threads)
+    fit = _Fit(options.source, options.target, options.initial, spec, options.device)
+    names = variations(options.target)
+    entries = []
+    with progress(len(names), f"maps of {spec.flavour}", "maps") as bar:
+        for name in names:
+            entries.append(fit.make(name, options.output.parent / f"{name}.safetensors"))
+            bar.advance(note=name)
+    inputs = [options.source, options.target, options.initial]
+    provenance = record("vary_flavour_maps", spec.model_dump(mode="json"), inputs, spec.seed)
+    content = {"flavour": spec.flavour, "maps": entries, "provenance": provenance}
+    write_json(options.output, content)
+
+
+class _Fit:
+    """What the fits of one flavour share."""
+
+    def __init__(
+        self, source: Path, target: Path, initial: Path, spec: VariationMapSpec, place: str
+    ) -> None:
+        self.target, self.initial, self.spec, self.place = target, initial, spec, place
+        self.nominal = SimplexMap.load(initial, spec.flavour)
+        self.source, self.source_held = (
+            encode(simulated(source, spec.flavour, spec.splits, split).p, self.nominal.space)
+            for split in ("train", "validation")
+        )
+        self.common = {
+            "spec": spec.model_dump(mode="json"),
+            "source": _digest(self.source) + _digest(self.source_held),
+            "initial": sha256(initial),
+            "code": fingerprint("otcal.steps.vary_flavour_maps"),
+        }
+
+    def make(self, name: str, path: Path) -> dict[str, Any]:
+        """Fit the map of one variation, or keep it; return its entry of the list."""
+        points = encode(extracted(self.target, name), self.nominal.space)
+        text = json.dumps({**self.common, "target": _digest(points)}, sort_keys=True)
+        identity = hashlib.sha256(text.encode()).hexdigest()
+        if not _is_there(path, identity):
+            self._fit(name, points, identity, path)
+        notes = read_json(description_path(path))["notes"]
+        return {
+            "variation": name,
+            "file": path.name,
+            "sha256": sha256(path),
+            "displacement": notes["diagnostics"]["displacement"],
+        }
+
+    def _fit(self, name: str, points: Any, identity: str, path: Path) -> None:
+        spec = self.spec
+        target, target_held = hold_out(points, spec.seed)
+        warm = isinstance(self.nominal.map.potentials[0], ConvexPotential)
+        method: Method = "convex" if warm else "gaussian"
+        fitted = fit_map(
+            self.source,
+            target,
+            validation=(self.source_held, target_held),
+            method=method,
+            steps=spec.steps,
+            seed=spec.seed,
+            options=SemidualOptions(
+                learning_rate=spec.learning_rate,
+                batch=spec.batch,
+                noise=spec.noise,
+                tolerance=spec.tolerance,
+            ),
+            device_name=self.place,
+            initial=self.nominal.map if warm else None,
+            evaluations=EVALUATIONS,
+        )
+        if fitted.diagnostics["winner"] != method:
+            raise InputError(
+                self.target, name, fitted.diagnostics["reason"], "Lower variation_learning_rate"
+            )
+        notes = {
+            "flavour": spec.flavour,
+            "space": self.nominal.space,
+            "variation": name,
+            "identity": identity,
+        }
+        fitted.save(path, notes)
+
+
+def _is_there(path: Path, identity: str) -> bool:
+    """Return whether a whole map with this identity is at `path`."""
+    try:
+        description = read_json(description_path(path))
+        whole = sha256(path) == description["weights_sha256"]
+        return bool(whole and description["notes"].get("identity") == identity)
+    except (InputError, OSError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _digest(array: Any) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,51 @@
+"""Steps that a wall-clock budget affords, found by timing the first ones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from otcal.runtime import checkpoint
+from otcal.runtime.training import Trainee
+
+
+def count_steps(
+    build: Callable[[int], Trainee],
+    steps: int | None,
+    budget_s: float | None,
+    checkpoint_path: Path | None,
+    known: dict[str, Any],
+) -> int:
+    """Turn the budget into steps; a fit that continues keeps the number it started with.
+
+    Parameters
+    ----------
+    build
+        Function of a number of steps that returns what will be trained.
+    steps, budget_s, checkpoint_path
+        As for `otcal.transport.api.fit_map`.
+    known
+        Identity of the fit without its number of steps, as it is in the checkpoint.
+    """
+    if steps is not None and budget_s is None:
+        return steps
+    if checkpoint_path is not None and checkpoint_path.exists():
+        saved = checkpoint.load_fit(checkpoint_path)["identity"]
+        count = saved.get("steps")
+        if isinstance(count, int) and saved == {**known, "steps": count}:
+            return count
+    affordable = max(20, int((60.0 if budget_s is None else budget_s) / _time_per_step(build)))
+    return affordable if steps is None else min(steps, affordable)
+
+
+def _time_per_step(build: Callable[[int], Trainee], steps: int = 28) -> float:
+    """Return the wall-clock seconds of a step, its share of the evaluations included."""
+    trial = build(1000)
+    for number in range(5):
+        trial.step(number)
+    start = time.perf_counter()
+    for number in range(5, 5 + steps):
+        trial.step(number)
+    return (time.perf_counter() - start) / steps

@@ -1,0 +1,95 @@
+"""Samples that the map of a flavour is fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from otcal.config.splits import Splits
+from otcal.runtime.errors import InputError
+from otcal.runtime.seeds import numpy_generator
+from otcal.samples import splits as splitting
+from otcal.samples import tables
+from otcal.samples.flavours import FLAVOURS, index
+from otcal.samples.scores import Scores, read_scores
+from otcal.samples.targets import read_target, target_schema
+from otcal.simplex import ilr_inverse
+from otcal.transport.problem import FEWEST
+
+Array = NDArray[np.float64]
+
+NOMINAL = "nominal"
+
+HELD_OUT = 0.1
+"""Share of a target that a fit is measured on."""
+
+
+def simulated(path: str | Path, flavour: str, splits: Splits, split: str) -> Scores:
+    """Return the simulated jets of a flavour that are in a split.
+
+    Raises
+    ------
+    InputError
+        When the file is no file of scores, or has too few such jets.
+    """
+    scores = read_scores(path, FLAVOURS, [index(flavour)])
+    scores = scores.select(splitting.select(scores.ids, splits.fractions(), split))
+    _enough(path, len(scores), f"{split} jets of flavour {flavour}")
+    return scores
+
+
+def extracted(path: str | Path, variation: str = NOMINAL) -> Array:
+    """Return probabilities of an extracted density's sample, shape (N, K)."""
+    p = ilr_inverse(read_target(path, variation, len(FLAVOURS) - 1))
+    _enough(path, len(p), f"points of {variation}")
+    return p
+
+
+def variations(path: str | Path) -> list[str]:
+    """Return the names of the variations in a file of targets, in its order."""
+    schema = target_schema(len(FLAVOURS) - 1)
+    names: dict[str, None] = {}
+    for piece in tables.iterate_tables([path], schema, ["variation"]):
+        names |= dict.fromkeys(pc.unique(piece["variation"]).to_pylist())
+    return [name for name in names if name != NOMINAL]
+
+
+def labelled(path: str | Path, flavour: str, excluded: Iterable[str | Path]) -> Array:
+    """Return probabilities, shape (N, K), of the data jets of a flavour that are in no `excluded`.
+
+    Parameters
+    ----------
+    path
+        Scores with labels.
+    flavour
+        Name of the flavour.
+    excluded
+        Files of scores whose jets are left out, such as a validation region's.
+    """
+    scores = read_scores(path, FLAVOURS, [index(flavour)])
+    for other in excluded:
+        scores = scores.select(~np.isin(scores.ids, read_scores(other, FLAVOURS).ids))
+    _enough(path, len(scores), f"jets of flavour {flavour} outside the validation")
+    return scores.p
+
+
+def hold_out(sample: NDArray[Any], seed: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the rows that fit and those that are held out: the same for samples of equal size."""
+    order = numpy_generator(seed, "target held out").permutation(len(sample))
+    count = int(np.ceil(HELD_OUT * len(sample)))
+    return sample[np.sort(order[count:])], sample[np.sort(order[:count])]
+
+
+def _enough(path: str | Path, count: int, what: str) -> None:
+    if count < 2 * FEWEST:
+        raise InputError(
+            path,
+            "rows",
+            f"there are {count} {what}",
+            f"A map needs at least {2 * FEWEST}: make more jets or correct the splits",
+        )

@@ -84,20 +84,20 @@ def from_closure(path: str | Path, region: str = VALIDATION) -> Numbers:
     table = table[table["region"] == region]
     result: Numbers = {}
     for (name, kappa), rows in table.groupby(["discriminant", "kappa"], sort=False):
-        by_sample = rows.set_index("sample")
-        if "simulation" not in by_sample.index:
+        by_sample = {row["sample"]: row for row in rows.to_dict("records")}
+        if "simulation" not in by_sample:
             raise InputError(
                 path, "sample", f"has no simulation for {name} at κ = {kappa:g}", "Make it again"
             )
-        raw = by_sample.loc["simulation"]
+        raw = by_sample.pop("simulation")
         where = f"{name}.{kappa:g}"
-        result[f"simplex.closure.w1.{where}"] = float(raw["w1"])
-        result[f"simplex.closure.w1_floor.{where}"] = float(raw["w1_floor"])
-        for sample, row in by_sample.iterrows():
+        result[f"simplex.closure.w1.{where}"] = raw["w1"]
+        result[f"simplex.closure.w1_floor.{where}"] = raw["w1_floor"]
+        for sample, row in by_sample.items():
             if sample == "calibrated":
                 result[f"simplex.closure.w1_ratio.{where}"] = row["w1"] / raw["w1"]
                 result[f"simplex.closure.in_band.{where}"] = row["in_band"]
-            elif sample != "simulation" and math.isfinite(row["w1"]):
+            elif math.isfinite(row["w1"]):
                 result[f"simplex.closure.w1_ratio_{sample}.{where}"] = row["w1"] / raw["w1"]
     return check(result, path)
 

@@ -83,7 +83,7 @@ class Selection(Block):
             raise ValueError("pt_max must be above pt_min")
         if self.flavours is None and self.pt_min < SOFTEST_GEV:
             raise ValueError(
-                f"selection.pt_min must be {SOFTEST_GEV:g} GeV or more, not {self.pt_min:g}: the hard "
-                "processes are cut for it"
+                f"selection.pt_min must be {SOFTEST_GEV:g} GeV or more, not {self.pt_min:g}: the "
+                "hard processes are cut for it"
             )
         return self

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import zuko  # type: ignore[import-untyped]
+import zuko
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file

@@ -18,7 +18,7 @@ import pytest
 from docutils.core import publish_doctree
 from selenium.webdriver import Chrome
 
-from otcal.figures.catalogue import FIGURES
+from otcal.figures.catalogue import FIGURES, SIMPLEX_FIGURES
 from otcal.samples.jets import JET_SCHEMA
 from support.browser import (
     WIDTHS,
@@ -51,6 +51,35 @@ AFTER_MAP = {
     *CLOSURE_FIGURES,
 }
 
+AFTER_CLOSURE = {
+    "summarise_simplex",
+    "merge_summaries",
+    "build_report",
+    "all",
+    "draw_simplex_closure",
+    "draw_simplex_methods",
+    *(f"draw_simplex_fig{number}" for number in (10, 11, 12)),
+}
+AFTER_FLAVOUR_MAPS = {
+    "vary_flavour_maps",
+    "tabulate_displacements",
+    "draw_simplex_fig08",
+    "draw_simplex_fig09",
+    "test_simplex_closure",
+    *AFTER_CLOSURE,
+}
+AFTER_EXTRACTION = {
+    "select_extraction",
+    "propagate_uncertainty",
+    "tabulate_mixture",
+    "sample_targets",
+    "fit_flavour_map",
+    "draw_simplex_starts",
+    "draw_simplex_convergence",
+    *(f"draw_simplex_fig{number:02}" for number in range(1, 8)),
+    *AFTER_FLAVOUR_MAPS,
+}
+
 
 def test_every_figure_and_number_is_there(smoke: Checkout) -> None:
     study = smoke.path / RESULTS / "latent"
@@ -68,6 +97,20 @@ def test_every_figure_and_number_is_there(smoke: Checkout) -> None:
                 assert summary[f"{key}.std"] >= 0
         assert f"latent.auc.{layer}.floor.mlp" in summary
     assert 0 < summary["latent.dilution.rho"] <= 1
+    simplex = smoke.path / RESULTS / "simplex"
+    for figure in SIMPLEX_FIGURES:
+        for panel in figure.panels:
+            for kind in ("pdf", "png", "csv"):
+                assert (simplex / "figures" / f"{panel}.{kind}").stat().st_size > 100
+    for discriminant in ("b_c", "c_l", "hf_l"):
+        for kappa in ("0.25", "0.5", "1", "2", "4"):
+            assert summary[f"simplex.closure.w1_ratio.{discriminant}.{kappa}"] > 0
+            assert 0 <= summary[f"simplex.closure.in_band.{discriminant}.{kappa}"] <= 1
+    for region in ("b_enriched", "c_enriched", "light_enriched"):
+        fractions = [
+            summary[f"simplex.composition.fraction.{region}.{f}"] for f in ("b", "c", "light")
+        ]
+        assert sum(fractions) == pytest.approx(1.0, abs=1e-9)
     assert f"{summary['latent.auc.z128.nominal.mlp']:.3f}" in page
 
 
@@ -175,8 +218,36 @@ def test_touch_and_comments_rerun_nothing(edited: Checkout) -> None:
             "src/otcal/transport/semidual.py",
             "SMALLEST_SCALE = 1e-6",
             "SMALLEST_SCALE = 2e-3",
-            {"fit_map", "draw_learning", *AFTER_MAP},
+            {
+                "fit_map",
+                "draw_learning",
+                *AFTER_MAP,
+                "fit_flavour_map",
+                "fit_truth_map",
+                *AFTER_FLAVOUR_MAPS,
+            },
             id="solver",
+        ),
+        pytest.param(
+            "config.yaml",
+            "kappas: [0.25, 0.5,",
+            "kappas: [0.3, 0.5,",
+            {"test_simplex_closure", *AFTER_CLOSURE},
+            id="kappa",
+        ),
+        pytest.param(
+            "config.yaml",
+            "prior_width: 0.3 ",
+            "prior_width: 0.4 ",
+            {"extract_components", *AFTER_EXTRACTION},
+            id="composition prior",
+        ),
+        pytest.param(
+            "src/otcal/mixture/em.py",
+            "import math\n",
+            "import math\n\nUNUSED = 1\n",
+            {"extract_components", *AFTER_EXTRACTION},
+            id="mixture fit",
         ),
         pytest.param(
             "src/otcal/simulation/validation.py",

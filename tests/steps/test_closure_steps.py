@@ -205,7 +205,7 @@ def test_summary_repeats_the_tables_and_every_key_is_documented(done: Path) -> N
     assert numbers["latent.map.dual"] == -0.1
     assert list(numbers) == sorted(numbers)
     used = {documentation(key).pattern for key in numbers}
-    assert used == {entry.pattern for entry in KEYS}
+    assert used == {entry.pattern for entry in KEYS if entry.pattern.startswith("latent.")}
 
 
 def test_a_repeated_run_writes_the_same_bytes(done: Path) -> None:

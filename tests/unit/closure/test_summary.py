@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -45,10 +46,18 @@ def test_patterns_and_meanings_are_distinct_and_complete() -> None:
     assert all(entry.meaning for entry in KEYS)
     # No entry documents a key of another one.
     for entry in KEYS:
-        names = {"layer": "z10", "model": "mlp", "sample": "source", "class": "Hbb"}
-        key = entry.pattern
-        for name in ("layer", "model", "sample", "class", "feature", "name", "figure"):
-            key = key.replace(f"<{name}>", names.get(name, "some"))
+        names = {
+            "layer": "z10",
+            "model": "mlp",
+            "sample": "source",
+            "class": "Hbb",
+            "flavour": "c",
+            "number": "3",
+            "discriminant": "hf_l",
+            "kappa": "0.5",
+            "other": "reweighted",
+        }
+        key = re.sub(r"<(\w+)>", lambda found: names.get(found[1], "some"), entry.pattern)
         assert documentation(key) is entry
 
 

@@ -3,6 +3,7 @@
 # make help      this list
 #
 # CORES=4            cores to use (default: all)
+# STUDY=simplex      one study only: latent or simplex (default: both)
 # PRESET=paper       settings of workflow/presets/<PRESET>.yaml on top of config.yaml
 # PYTHON=python3.11  interpreter to build the environment with
 
@@ -19,7 +20,7 @@ help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
 
 figures: $(VENV)/installed
-	$(FLOW)
+	$(FLOW) $(STUDY)
 
 smoke: $(VENV)/installed
 	$(FLOW) --configfile workflow/presets/smoke.yaml
@@ -46,7 +47,7 @@ schema: $(VENV)/installed
 	$(RUN) python -m otcal.config.schema workflow/schemas/config.schema.json
 
 clean:
-	rm -rf results/latent results/smoke results/summary.json .snakemake
+	rm -rf results/latent results/simplex results/smoke results/summary.json .snakemake
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -27,8 +27,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from otcal.config.simulation import ShardSpec, Variation
+from otcal.samples.classes import CLASSES
 from otcal.simulation.generator import Generator
-from otcal.simulation.processes import PROCESSES
 from otcal.simulation.shard import generate
 
 
@@ -121,7 +121,7 @@ def one_core(process: str, events: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--process", default="QCD", choices=list(PROCESSES))
+    parser.add_argument("--process", default="QCD", choices=CLASSES)
     parser.add_argument("--events", type=int, default=1000, help="events of each kind")
     parser.add_argument(
         "--processes",

@@ -45,18 +45,18 @@ def test_patterns_and_meanings_are_distinct_and_complete() -> None:
     assert len({entry.pattern for entry in KEYS}) == len(KEYS)
     assert all(entry.meaning for entry in KEYS)
     # No entry documents a key of another one.
+    names = {
+        "layer": "z10",
+        "model": "mlp",
+        "sample": "source",
+        "class": "Hbb",
+        "flavour": "c",
+        "number": "3",
+        "discriminant": "hf_l",
+        "kappa": "0.5",
+        "other": "reweighted",
+    }
     for entry in KEYS:
-        names = {
-            "layer": "z10",
-            "model": "mlp",
-            "sample": "source",
-            "class": "Hbb",
-            "flavour": "c",
-            "number": "3",
-            "discriminant": "hf_l",
-            "kappa": "0.5",
-            "other": "reweighted",
-        }
         key = re.sub(r"<(\w+)>", lambda found: names.get(found[1], "some"), entry.pattern)
         assert documentation(key) is entry
 

@@ -151,7 +151,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         Components.load(path)
     random_components(seed=1).save(tmp_path / "other.safetensors")
     path.write_bytes((tmp_path / "other.safetensors").read_bytes())
-    with pytest.raises(InputError, match="is not the file that flows.json describes"):
+    with pytest.raises(InputError, match=r"is not the file that flows\.json describes"):
         Components.load(path)
     description = json.loads((tmp_path / "other.json").read_text())
     description["architecture"]["hidden"] = [8]
@@ -159,7 +159,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="do not fit the description"):
         Components.load(tmp_path / "other.safetensors")
     (tmp_path / "other.json").write_text("{}")
-    with pytest.raises(InputError, match="is not otcal.mixture.flows/1"):
+    with pytest.raises(InputError, match=r"is not otcal\.mixture\.flows/1"):
         Components.load(tmp_path / "other.safetensors")
 
 

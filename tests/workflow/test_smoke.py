@@ -32,7 +32,10 @@ from support.checkout import Checkout
 RESULTS = Path("results/smoke")
 
 CAPTIONS = {
-    f"latent/figures/{panel}.png": figure.caption for figure in FIGURES for panel in figure.panels
+    f"{study}/figures/{panel}.png": figure.caption
+    for study, figures in (("latent", FIGURES), ("simplex", SIMPLEX_FIGURES))
+    for figure in figures
+    for panel in figure.panels
 } | {"latent/validation/inputs.png": "validation.rst"}
 """Captions of all figures by their paths below the results."""
 
@@ -115,13 +118,15 @@ def test_every_figure_and_number_is_there(smoke: Checkout) -> None:
 
 
 @needs_chromium
+@pytest.mark.parametrize("study", ["latent", "simplex"])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_page_shows_every_figure_in_a_browser(
-    smoke: Checkout, browser: Chrome, width: int
+    smoke: Checkout, browser: Chrome, width: int, study: str
 ) -> None:
-    show(browser, smoke.path / RESULTS / "latent/report/index.html", width)
+    show(browser, smoke.path / RESULTS / study / "report/index.html", width)
     shown = check_figures_load_and_console_is_silent(browser)
-    assert {Path(unquote(src)).name for src in shown} == {Path(path).name for path in CAPTIONS}
+    expected = {Path(path).name for path in CAPTIONS if path.startswith(f"{study}/")}
+    assert {Path(unquote(src)).name for src in shown} == expected
     check_page_does_not_scroll_sideways(browser, width)
 
 

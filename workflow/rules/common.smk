@@ -253,15 +253,13 @@ PROVENANCE = {
 
 def page_files(wildcards, *suffixes):
     """Files of all panels of a study's page."""
-    return [
-        results(
-            f"{wildcards.study}/{'validation' if figure is VALIDATION else 'figures'}"
-            f"/{panel}.{suffix}"
-        )
-        for figure in PAGE[wildcards.study]
-        for panel in figure.panels
-        for suffix in suffixes
-    ]
+    files = []
+    for figure in PAGE[wildcards.study]:
+        place = "validation" if figure is VALIDATION else "figures"
+        for panel in figure.panels:
+            stem = results(f"{wildcards.study}/{place}/{panel}")
+            files += [f"{stem}.{suffix}" for suffix in suffixes]
+    return files
 
 
 def page_captions(wildcards):

@@ -91,9 +91,10 @@ class EmConfig(Block):
         0.2, ge=0, lt=1, description="Largest relative change of a fraction at the start."
     )
     expansion: bool = Field(
-        True,
-        description="Move along the directions in which the likelihood does not change by "
-        "parameter expansion; false: only by EM, which takes hundreds of iterations for it.",
+        False,
+        description="false ([KY]): EM from simulated densities; where the likelihood is flat, it "
+        "stays near them. true: parameter expansion goes to the objective's maximum, where the "
+        "prior alone decides what the likelihood leaves open.",
     )
     settle: int = Field(
         4,

@@ -41,7 +41,7 @@ def build(path: Path, spec: RegionsSpec) -> dict[str, pa.Table]:
     Returns
     -------
     dict
-        Tables of `otcal.samples.scores.score_schema` by region, rows shuffled by the same hash.
+        Tables of `otcal.samples.scores.score_schema` by region, rows shuffled by another hash.
 
     Raises
     ------
@@ -99,13 +99,13 @@ def deal(
                 f"({wanted})",
                 "Make more jets or smaller regions",
             )
-    rank = np.empty(len(order), dtype=np.int64)
-    rank[order] = np.arange(len(order))
+    # Of its own hash: by that of the deal, the flavours would come one after the other.
+    place = splits.uniform(scores.ids, derive(seed, "shuffle"))
     result = {}
     for name, count in counts.items():
         taken = np.concatenate([left[label][:n] for label, n in enumerate(count)])
         left = [rest[n:] for rest, n in zip(left, count, strict=True)]
-        result[name] = taken[np.argsort(rank[taken])]
+        result[name] = taken[np.argsort(place[taken], kind="stable")]
     return result
 
 

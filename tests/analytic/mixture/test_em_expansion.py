@@ -17,7 +17,15 @@ from otcal.mixture import em
 from otcal.mixture.composition import Prior, compositions, logits, perturbed
 from otcal.mixture.events import Events
 from otcal.mixture.expansion import _Problem, expand
-from support.em_models import ENRICHED, FLAVOURS, PI, Gaussians, Histograms, events_of
+from support.em_models import (
+    ENRICHED,
+    FLAVOURS,
+    PI,
+    Gaussians,
+    Histograms,
+    events_of,
+    gaussian_events,
+)
 
 CELLS = np.array(
     [
@@ -40,7 +48,7 @@ SIMULATED = np.array(
         [0.50, 0.26, 0.12, 0.07, 0.03, 0.02],
     ]
 )
-N = 20_000
+N = 4_000
 
 
 def histogram_events(cells: np.ndarray, n: int = N) -> Events:
@@ -56,7 +64,7 @@ def run(events: Events, prior: Prior, start: np.ndarray, **options: Any) -> em.F
         prior,
         start,
         ENRICHED,
-        EmConfig(**options),
+        EmConfig(**{"expansion": True, **options}),
         flavours=FLAVOURS,
     )
 
@@ -92,16 +100,16 @@ def test_prior_decides_where_the_data_are_silent(start: int) -> None:
 
 
 def test_em_alone_goes_the_same_way_much_more_slowly() -> None:
-    events = histogram_events(CELLS)
+    events = histogram_events(CELLS, 10_000)
     prior = Prior.around(PI, ENRICHED, 0.3)
     start = perturbed(PI, 0.2, np.random.default_rng(1))
     options = {"settle": 5, "tolerance_likelihood": 1e-30}
-    quick = run(events, prior, start, max_iterations=40, **options)
-    slow = run(events, prior, start, expansion=False, max_iterations=40, **options)
+    quick = run(events, prior, start, max_iterations=20, **options)
+    slow = run(events, prior, start, expansion=False, max_iterations=20, **options)
     distance = [np.abs(fit.logits - prior.mean).max() for fit in (quick, slow)]
     assert distance[0] < 1e-6
     assert distance[1] > 0.5 * np.abs(logits(start) - prior.mean).max()
-    slower = run(events, prior, start, expansion=False, max_iterations=2000, **options)
+    slower = run(events, prior, start, expansion=False, max_iterations=200, **options)
     assert np.abs(slower.logits - prior.mean).max() < 0.1 * distance[1]
 
 
@@ -130,9 +138,9 @@ def test_impossible_compositions_are_pulled_back_by_the_data() -> None:
     nominal[range(3), range(3)] -= nominal.sum(axis=1) - 1.0
     assert np.linalg.solve(nominal, PI @ SEPARATE).min() < -1e-3
     prior = Prior.around(nominal, ENRICHED, 0.3)
-    fit = run(events, prior, nominal, max_iterations=150, tolerance_likelihood=1e-30)
-    np.testing.assert_allclose(fit.pi, PI, atol=0.004)
-    assert np.abs(nominal - PI).max() > 0.04
+    fit = run(events, prior, nominal, max_iterations=30, tolerance_likelihood=1e-30)
+    error = np.abs(fit.pi - PI)
+    assert (error < 0.25 * np.abs(nominal - PI)).all()
     assert fit.history[-1]["log_likelihood"] == pytest.approx(saturated(events), abs=10.0)
 
 
@@ -202,8 +210,6 @@ def test_responsibilities_are_those_of_the_new_compositions_and_densities() -> N
 
 def test_gaussians_cannot_follow_and_the_fit_says_how_far_it_is_off() -> None:
     """Densities with few parameters do determine compositions: the imbalance stays large."""
-    from support.em_models import gaussian_events
-
     events = gaussian_events(3000, 3)
     nominal = perturbed(PI, 0.2, np.random.default_rng(8))
     fits = {
@@ -213,10 +219,11 @@ def test_gaussians_cannot_follow_and_the_fit_says_how_far_it_is_off() -> None:
             Prior.around(nominal, ENRICHED, 0.3),
             nominal,
             ENRICHED,
-            EmConfig(expansion=expansion, max_iterations=60, tolerance_composition=1e-5),
+            EmConfig(expansion=expansion, max_iterations=40, tolerance_composition=1e-5),
             flavours=FLAVOURS,
         )
         for expansion in (False, True)
     }
-    assert fits[False].history[-1]["imbalance"] < 1e-3
-    assert fits[True].history[-1]["imbalance"] > 2 * fits[False].history[-1]["imbalance"]
+    plain, expanded = (fits[key].history[-1] for key in (False, True))
+    assert expanded["imbalance"] > 2 * plain["imbalance"]
+    assert expanded["objective"] < plain["objective"] - 1.0

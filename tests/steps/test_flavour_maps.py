@@ -285,6 +285,8 @@ def test_interrupted_variations_continue(copy: Path) -> None:
     vary(copy, "b")
     assert paths[0].stat().st_mtime_ns == before[0]
     assert paths[1].stat().st_mtime_ns != before[1]
+    # One sample, one map, under two names.
+    assert paths[0].read_bytes() == paths[1].read_bytes()
     entries = [
         json.loads(text)["maps"]
         for text in (listed, (copy / "maps/b/variations.json").read_bytes())

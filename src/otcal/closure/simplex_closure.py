@@ -2,16 +2,13 @@
 
 [KY] = Kim, Yang (arXiv:2605.01363), section VIII.3 and Eq. (62). In each region, simulated jets of
 the region's composition are compared with its data: histograms with the band of the composition's
-uncertainty, Wasserstein and Kolmogorov–Smirnov distances, χ².
-
-*Band.* The maps of the up and the down variation along an eigenvector of V_eff give a shift of
-every bin, half their difference. Shifts along different eigenvectors are independent and are added
-in quadrature; the shift along one of them moves all bins together, and in χ² it does so.
+uncertainty, Wasserstein and Kolmogorov–Smirnov distances, χ². The bands are those of
+`otcal.closure.simplex_bands`. χ² has Poisson variances; as the composition is the same by
+construction, samples of one origin have a little less than its mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,15 +19,12 @@ from scipy.special import expit
 from scipy.stats import wasserstein_distance
 
 from otcal.closure.metrics import ks_distance
-from otcal.closure.simplex_jets import Sample
+from otcal.closure.simplex_bands import Band, Bands
+from otcal.closure.simplex_floor import floor
+from otcal.closure.simplex_jets import CALIBRATED, DATA, RAW, Sample, log_odds
 from otcal.config.simplex_closure import SimplexClosureConfig
-from otcal.runtime.seeds import numpy_generator
-from otcal.simplex import DISCRIMINANTS
 
 Array = NDArray[np.float64]
-Pair = tuple[Sample, Sample]
-
-RAW, CALIBRATED, DATA = "simulation", "calibrated", "data"
 
 
 @dataclass(frozen=True)
@@ -43,47 +37,20 @@ class Region:
         Name of the region.
     samples
         Jets by the sample's name; `simulation`, `calibrated` and `data` among them.
-    pairs
-        Calibrated jets of the up and the down variation along each eigenvector.
-    shortcut
-        The same from the nominally calibrated jets, weighted instead of moved.
+    counts
+        Simulated jets of each flavour, shape (K,).
+    strata
+        Flavours of the data jets, shape (N,); None where they are not known.
     """
 
     name: str
     samples: dict[str, Sample]
-    pairs: Sequence[Pair] = ()
-    shortcut: Sequence[Pair] = ()
-
-
-@dataclass(frozen=True)
-class Floor:
-    """Mean distances of two random halves of the data."""
-
-    w1: float
-    w1_logit: float
-    ks: float
-    jets: int
-
-    def scale(self, other: float) -> float:
-        """Return the factor to the distance of a sample of size `other` to all of the data.
-
-        Distances of two samples of one origin go with √(1/n + 1/m).
-        """
-        return float(np.sqrt((1.0 / other + 1.0 / self.jets) / (4.0 / self.jets)))
-
-
-def log_odds(name: str, p: NDArray[Any], kappa: float) -> Array:
-    """Return ln(D / (1 − D)) of a discriminant of KY (62), shape (N,), without rounding near 1."""
-    ratio = DISCRIMINANTS[name]
-    weighted = np.asarray(p, dtype=np.float64) * np.array([1.0, kappa, 1.0])
-    signal, background = (
-        np.log(weighted[:, list(part)].sum(axis=1)) for part in (ratio.signal, ratio.background)
-    )
-    return np.asarray(signal - background)
+    counts: NDArray[Any]
+    strata: NDArray[Any] | None = None
 
 
 def compare(
-    region: Region, config: SimplexClosureConfig, seed: int
+    region: Region, bands: Bands, config: SimplexClosureConfig, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return histograms and figures of merit of all discriminants and κ in a region.
 
@@ -101,35 +68,11 @@ def compare(
     for name in config.discriminants:
         for kappa in config.kappas:
             key = {"region": region.name, "discriminant": name, "kappa": kappa}
-            tables, rows = _Comparison(region, name, kappa, config, seed).tables()
+            band = bands[name, kappa]
+            tables, rows = _Comparison(region, band, name, kappa, config, seed).tables()
             histograms += [pd.DataFrame({**key, **columns}) for columns in tables]
             metrics += [{**key, **row} for row in rows]
     return pd.concat(histograms, ignore_index=True), pd.DataFrame(metrics)
-
-
-def floor(values: Array, halvings: int, seed: int) -> Floor:
-    """Measure distances between random halves of a sample of log-odds, shape (N,)."""
-    ordered = np.sort(values)
-    half = len(ordered) // 2
-    rng = numpy_generator(seed, "halves")
-    w1, w1_logit, ks = [], [], []
-    for _ in range(halvings):
-        # Halves of equal size: sorted values are compared one by one (an odd jet sits out).
-        chosen = np.zeros(len(ordered), dtype=bool)
-        turn = rng.permutation(len(ordered))
-        chosen[turn[:half]] = True
-        rest = ~chosen
-        rest[turn[2 * half :]] = False
-        first, second = ordered[chosen], ordered[rest]
-        w1_logit.append(np.abs(first - second).mean())
-        w1.append(np.abs(expit(first) - expit(second)).mean())
-        ks.append(ks_distance(first, second))
-    return Floor(float(np.mean(w1)), float(np.mean(w1_logit)), float(np.mean(ks)), len(values))
-
-
-def half_differences(up: Array, down: Array) -> Array:
-    """Return the shifts of all bins, shape (E, bins), from counts of the same shape."""
-    return 0.5 * (up - down)
 
 
 def chi_squared(difference: Array, variance: Array, shifts: Array) -> float:
@@ -145,18 +88,24 @@ class _Comparison:
     """One discriminant at one κ in one region."""
 
     def __init__(
-        self, region: Region, name: str, kappa: float, config: SimplexClosureConfig, seed: int
+        self,
+        region: Region,
+        band: Band,
+        name: str,
+        kappa: float,
+        config: SimplexClosureConfig,
+        seed: int,
     ) -> None:
-        self.region, self.name, self.kappa, self.config = region, name, kappa, config
+        self.region = region
         self.edges = np.linspace(0.0, 1.0, config.bins + 1)
         self.size = region.samples[DATA].total()
-        self.odds = {key: self._odds(sample) for key, sample in region.samples.items()}
-        self.floor = floor(self.odds[DATA], config.halvings, seed)
+        self.odds = {key: log_odds(name, one.p, kappa) for key, one in region.samples.items()}
+        self.floor = floor(self.odds[DATA], config.halvings, seed, region.strata)
         self.counts = {
             key: self._histogram(self.odds[key], sample) for key, sample in region.samples.items()
         }
-        self.shifts = self._shifts(region.pairs)
-        self.shortcut = self._shifts(region.shortcut)
+        counts = region.counts * (self.size / region.counts.sum())
+        self.shifts, self.shortcut = band.shifts(counts), band.weight_shifts(counts)
         jets = self.counts[RAW][0] + self.counts[DATA][0]
         self.used = jets >= 2.0 * config.min_count
 
@@ -204,9 +153,6 @@ class _Comparison:
         values, data = expit(self.odds[key]), expit(self.odds[DATA])
         return float(wasserstein_distance(values, data, self.region.samples[key].weights))
 
-    def _odds(self, sample: Sample) -> Array:
-        return log_odds(self.name, sample.p, self.kappa)
-
     def _histogram(self, odds: Array, sample: Sample) -> tuple[Array, Array]:
         """Return counts and variances per bin, scaled to the number of data jets."""
         values = expit(odds)
@@ -215,12 +161,3 @@ class _Comparison:
         count, _ = np.histogram(values, self.edges, weights=sample.weights)
         variance, _ = np.histogram(values, self.edges, weights=squares)
         return scale * count, scale**2 * variance
-
-    def _shifts(self, pairs: Sequence[Pair]) -> Array:
-        if not pairs:
-            return np.zeros((0, self.config.bins))
-        up, down = (
-            np.stack([self._histogram(self._odds(pair[i]), pair[i])[0] for pair in pairs])
-            for i in (0, 1)
-        )
-        return half_differences(up, down)

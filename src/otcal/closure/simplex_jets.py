@@ -1,9 +1,12 @@
-"""Simulated jets with the composition of a region of data."""
+"""Jets of the closure test: samples, versions of simulated jets, compositions of regions.
+
+[KY] = Kim, Yang (arXiv:2605.01363).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,12 @@ from otcal.runtime.errors import InputError
 from otcal.runtime.seeds import derive
 from otcal.samples import splits
 from otcal.samples.scores import Scores
+from otcal.simplex import DISCRIMINANTS
 
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
+
+RAW, CALIBRATED, DATA = "simulation", "calibrated", "data"
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,38 @@ class Sample:
         if self.weights is None:
             return float(len(self.p))
         return float(self.weights.sum() ** 2 / (self.weights**2).sum())
+
+
+@dataclass
+class FlavourJets:
+    """A flavour's simulated jets in several versions, row by row the same N jets.
+
+    Attributes
+    ----------
+    moved
+        Probabilities by sample, shapes (N, K); `simulation` and `calibrated` among them.
+    weights
+        Weights of the raw jets by sample, shapes (N,).
+    varied
+        Probabilities by variation of the calibration.
+    shortcut
+        Weights of the calibrated jets by variation, mean one.
+    """
+
+    moved: dict[str, Array]
+    weights: dict[str, Array] = field(default_factory=dict)
+    varied: dict[str, Array] = field(default_factory=dict)
+    shortcut: dict[str, Array] = field(default_factory=dict)
+
+
+def log_odds(name: str, p: NDArray[Any], kappa: float) -> Array:
+    """Return ln(D / (1 − D)) of a discriminant of KY (62), shape (N,), without rounding near 1."""
+    ratio = DISCRIMINANTS[name]
+    weighted = np.asarray(p, dtype=np.float64) * np.array([1.0, kappa, 1.0])
+    signal, background = (
+        np.log(weighted[:, list(part)].sum(axis=1)) for part in (ratio.signal, ratio.background)
+    )
+    return np.asarray(signal - background)
 
 
 def region_counts(

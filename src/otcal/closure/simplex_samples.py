@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from otcal.closure.simplex_closure import CALIBRATED, DATA, RAW, Region
-from otcal.closure.simplex_jets import Sample
+from otcal.closure.simplex_closure import Region
+from otcal.closure.simplex_jets import CALIBRATED, DATA, RAW, FlavourJets, Sample
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import read_json, sha256
 
@@ -22,34 +21,12 @@ ORDER = (RAW, CALIBRATED, DATA, "truth_target", "reweighted", "binned_sf", "logi
 """Samples in the order of the tables."""
 
 
-@dataclass
-class FlavourJets:
-    """A flavour's simulated jets in several versions, row by row the same N jets.
-
-    Attributes
-    ----------
-    moved
-        Probabilities by sample, shapes (N, K); `simulation` and `calibrated` among them.
-    weights
-        Weights of the raw jets by sample, shapes (N,).
-    varied
-        Probabilities by variation of the calibration.
-    shortcut
-        Weights of the calibrated jets by variation.
-    """
-
-    moved: dict[str, Array]
-    weights: dict[str, Array] = field(default_factory=dict)
-    varied: dict[str, Array] = field(default_factory=dict)
-    shortcut: dict[str, Array] = field(default_factory=dict)
-
-
 def assemble(
     name: str,
     data: Array,
     flavours: Sequence[FlavourJets],
     rows: Sequence[Rows],
-    pairs: Iterable[tuple[str, str]] = (),
+    strata: NDArray[Any] | None = None,
 ) -> Region:
     """Mix chosen jets of all flavours into a region.
 
@@ -61,8 +38,8 @@ def assemble(
         Probabilities of its data jets, shape (M, K).
     flavours, rows
         Jets of each flavour, and the positions of those that enter.
-    pairs
-        Names of the up and the down variation along each eigenvector.
+    strata
+        Flavours of the data jets, shape (M,); None where they are not known.
     """
     moved = [flavour.moved for flavour in flavours]
     samples = {key: Sample(_mixed(moved, key, rows)) for key in moved[0]}
@@ -70,17 +47,8 @@ def assemble(
     for key in weights[0]:
         samples[key] = Sample(samples[RAW].p, _balanced(weights, key, rows))
     samples[DATA] = Sample(data)
-    varied = [flavour.varied for flavour in flavours]
-    shortcut = [flavour.shortcut for flavour in flavours]
-    jets = samples[CALIBRATED].p
-    maps, weighted = [], []
-    for up, down in pairs:
-        maps.append((Sample(_mixed(varied, up, rows)), Sample(_mixed(varied, down, rows))))
-        if up in shortcut[0]:
-            first, second = (Sample(jets, _balanced(shortcut, name, rows)) for name in (up, down))
-            weighted.append((first, second))
     ordered = {key: samples[key] for key in ORDER if key in samples}
-    return Region(name, ordered, maps, weighted)
+    return Region(name, ordered, np.array([len(chosen) for chosen in rows]), strata)
 
 
 def pair_names(names: Sequence[str], where: str | Path) -> list[tuple[str, str]]:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from otcal.closure.simplex_closure import CALIBRATED, RAW
-from otcal.closure.simplex_samples import FlavourJets
+from otcal.closure.simplex_jets import CALIBRATED, RAW, FlavourJets
 from otcal.closure.vertical import ScaleFactors, b_score, density_ratio
 from otcal.mixture.variations import reweighting
 from otcal.simplex import ilr

@@ -2,6 +2,13 @@
 
 Kim, Yang (arXiv:2605.01363), [KY] 12–23: p_r(x) = Σ_f π_rf q_f(x), the same q_f in all regions.
 The densities are anything with a weighted M-step, see `Model`.
+
+What decides the compositions when the densities are flexible: the likelihood rules out only those
+that would need negative densities (`otcal.mixture.expansion`). Within the rest, EM goes quickly to
+where the densities are nearest to those it came with, and from there slowly, one per cent per
+iteration, to the prior's centre. It is stopped on this slow way; starts differ by where. So the
+densities should have come from simulation to data, for `settle` iterations, before compositions
+move: those that leave at once make up for the difference of simulation and data.
 """
 
 from __future__ import annotations

@@ -26,6 +26,8 @@ Array = NDArray[np.float64]
 
 TOLERANCE = 0.02
 """Gradient of the log-likelihood, per standard deviation of the prior, that counts as zero."""
+EVALUATIONS = 40
+"""Evaluations of the objective at most: the next iteration goes on where this one ends."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,8 @@ def expand(
         problem.negative,
         best,
         jac=True,
-        method="BFGS",
-        options={"gtol": TOLERANCE, "maxiter": 50},
+        method="L-BFGS-B",
+        options={"gtol": TOLERANCE, "ftol": 0.0, "maxfun": EVALUATIONS},
     )
     value, result = min(
         ((problem.negative(t)[0], t) for t in (found.x, best)), key=lambda pair: pair[0]

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from otcal.closure.simplex_bands import make_bands
 from otcal.closure.simplex_closure import compare
-from otcal.closure.simplex_jets import compose, order, region_counts
-from otcal.closure.simplex_samples import FlavourJets, assemble, pair_names, variation_files
+from otcal.closure.simplex_jets import FlavourJets, compose, order, region_counts
+from otcal.closure.simplex_samples import assemble, pair_names, variation_files
 from otcal.closure.simplex_versions import Densities, add_shortcut, make_versions
 from otcal.closure.vertical import ScaleFactors, b_score, scale_factors, working_points
 from otcal.config.simplex_closure import SimplexClosureSpec
@@ -23,6 +25,7 @@ from otcal.runtime.errors import InputError
 from otcal.runtime.files import atomic_path, read_json, write_json
 from otcal.runtime.progress import progress
 from otcal.runtime.provenance import record
+from otcal.samples import splits
 from otcal.samples.flavours import FLAVOURS
 from otcal.samples.scores import Scores, read_scores
 from otcal.transport.flavour_samples import extracted, simulated
@@ -62,9 +65,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     spec = cli.load_spec(options.spec, SimplexClosureSpec)
     device.limit_threads(options.threads)
 
-    test = [simulated(options.simulation, f, spec.splits, spec.split) for f in FLAVOURS]
-    jets, pairs, diagnostics = _versions(options, spec, test)
-    ranked = [order(scores.ids, spec.seed) for scores in test]
+    scores = [simulated(options.simulation, flavour, spec.splits) for flavour in FLAVOURS]
+    jets, pairs, diagnostics = _versions(options, spec, scores)
+    with progress(len(spec.discriminants) * len(spec.kappas), "bands", "bands") as bar:
+        bands = make_bands(jets, pairs, spec, bar.advance)
+    ranked = [_test_jets(one, spec) for one in scores]
     fractions = _fitted_fractions(options.extraction)
     histograms, metrics = [], []
     diagnostics["regions"] = {}
@@ -72,14 +77,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         for path in options.regions:
             data = read_scores(path, FLAVOURS)
             wanted = region_counts(path, data, FLAVOURS, fractions.get(path.stem))
-            counts = compose(wanted, np.array([len(scores) for scores in test]))
+            counts = compose(wanted, np.array([len(rank) for rank in ranked]))
             if not counts.any():
                 raise InputError(
                     path, "label", "has no flavour with simulated jets", "Simulate more jets"
                 )
             rows = [rank[:count] for rank, count in zip(ranked, counts, strict=True)]
-            region = assemble(path.stem, data.p, jets, rows, pairs)
-            tables = compare(region, spec, spec.seed)
+            known = data.labels if (data.labels >= 0).all() else None
+            region = assemble(path.stem, data.p, jets, rows, known)
+            tables = compare(region, bands, spec, spec.seed)
             histograms.append(tables[0])
             metrics.append(tables[1])
             diagnostics["regions"][path.stem] = {
@@ -97,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _versions(
-    options: Any, spec: SimplexClosureSpec, test: Sequence[Scores]
+    options: Any, spec: SimplexClosureSpec, scores: Sequence[Scores]
 ) -> tuple[list[FlavourJets], list[tuple[str, str]], dict[str, Any]]:
     """Return all versions of each flavour's jets, the variations' pairs, and diagnostics."""
     simulation, data = Components.load(options.pretrained), Components.load(options.flows)
@@ -105,7 +111,7 @@ def _versions(
     shifts = _shifts(options.variations)
     factors = _scale_factors(options, spec)
     jets, leakage, names = [], {}, list(shifts[0])
-    for number, (flavour, scores) in enumerate(zip(FLAVOURS, test, strict=True)):
+    for number, (flavour, one) in enumerate(zip(FLAVOURS, scores, strict=True)):
         paths = {"calibrated": options.maps[number]}
         if options.truth_maps:
             paths["truth_target"] = options.truth_maps[number]
@@ -120,7 +126,7 @@ def _versions(
                 f"{options.variations.name} has: {', '.join(names)}",
             )
         versions, leakage[flavour] = make_versions(
-            scores.p,
+            one.p,
             number,
             {name: SimplexMap.load(path, flavour) for name, path in paths.items()},
             {name: SimplexMap.load(files[name], flavour) for name in names},
@@ -130,7 +136,7 @@ def _versions(
         )
         add_shortcut(versions, number, shifts[number], densities.data, spec.ratio_limit)
         jets.append(versions)
-        log.info("%s: %d simulated jets", flavour, len(scores))
+        log.info("%s: %d simulated jets", flavour, len(one))
     diagnostics = {
         "leakage": leakage,
         "working_points": factors[0].thresholds.tolist(),
@@ -139,6 +145,13 @@ def _versions(
         },
     }
     return jets, pair_names(names, options.variations), diagnostics
+
+
+def _test_jets(scores: Scores, spec: SimplexClosureSpec) -> NDArray[np.int64]:
+    """Return the positions of the jets that no map was fitted to, in a random order."""
+    unseen = splits.select(scores.ids, spec.splits.fractions(), spec.split)
+    ranked = order(scores.ids, spec.seed)
+    return ranked[unseen[ranked]]
 
 
 def _scale_factors(options: Any, spec: SimplexClosureSpec) -> list[ScaleFactors]:

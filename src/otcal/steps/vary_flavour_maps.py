@@ -22,7 +22,7 @@ from otcal.runtime.files import read_json, sha256, write_json
 from otcal.runtime.fingerprint import fingerprint
 from otcal.runtime.progress import progress
 from otcal.runtime.provenance import record
-from otcal.transport.api import Method, fit_map
+from otcal.transport.api import FittedMap, Method, fit_map
 from otcal.transport.fitted import description_path
 from otcal.transport.flavour_samples import extracted, hold_out, simulated, variations
 from otcal.transport.potentials import ConvexPotential
@@ -81,6 +81,7 @@ class _Fit:
             "initial": sha256(initial),
             "code": fingerprint("otcal.steps.vary_flavour_maps"),
         }
+        self.fitted: dict[str, FittedMap] = {}
 
     def make(self, name: str, path: Path) -> dict[str, Any]:
         """Fit the map of one variation, or keep it; return its entry of the list."""
@@ -88,7 +89,11 @@ class _Fit:
         text = json.dumps({**self.common, "target": _digest(points)}, sort_keys=True)
         identity = hashlib.sha256(text.encode()).hexdigest()
         if not _is_there(path, identity):
-            self._fit(name, points, identity, path)
+            # Variations that leave this flavour alone have one sample, and one map.
+            if identity not in self.fitted:
+                self.fitted[identity] = self._fit(name, points)
+            notes = {"flavour": self.spec.flavour, "space": self.nominal.space}
+            self.fitted[identity].save(path, {**notes, "variation": name, "identity": identity})
         notes = read_json(description_path(path))["notes"]
         return {
             "variation": name,
@@ -97,7 +102,7 @@ class _Fit:
             "displacement": notes["diagnostics"]["displacement"],
         }
 
-    def _fit(self, name: str, points: Any, identity: str, path: Path) -> None:
+    def _fit(self, name: str, points: Any) -> FittedMap:
         spec = self.spec
         target, target_held = hold_out(points, spec.seed)
         warm = isinstance(self.nominal.map.potentials[0], ConvexPotential)
@@ -123,13 +128,7 @@ class _Fit:
             raise InputError(
                 self.target, name, fitted.diagnostics["reason"], "Lower variation_learning_rate"
             )
-        notes = {
-            "flavour": spec.flavour,
-            "space": self.nominal.space,
-            "variation": name,
-            "identity": identity,
-        }
-        fitted.save(path, notes)
+        return fitted
 
 
 def _is_there(path: Path, identity: str) -> bool:

@@ -29,8 +29,8 @@ HELD_OUT = 0.1
 """Share of a target that a fit is measured on."""
 
 
-def simulated(path: str | Path, flavour: str, splits: Splits, split: str) -> Scores:
-    """Return the simulated jets of a flavour that are in a split.
+def simulated(path: str | Path, flavour: str, splits: Splits, split: str | None = None) -> Scores:
+    """Return the simulated jets of a flavour that are in a split; None stands for all of them.
 
     Raises
     ------
@@ -38,8 +38,9 @@ def simulated(path: str | Path, flavour: str, splits: Splits, split: str) -> Sco
         When the file is no file of scores, or has too few such jets.
     """
     scores = read_scores(path, FLAVOURS, [index(flavour)])
-    scores = scores.select(splitting.select(scores.ids, splits.fractions(), split))
-    _enough(path, len(scores), f"{split} jets of flavour {flavour}")
+    if split is not None:
+        scores = scores.select(splitting.select(scores.ids, splits.fractions(), split))
+    _enough(path, len(scores), f"{split or 'simulated'} jets of flavour {flavour}")
     return scores
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.special import logit
 from scipy.stats import wasserstein_distance
 
 from otcal.closure.metrics import ks_distance
-from otcal.closure.simplex_closure import Region, chi_squared, compare, floor, log_odds
-from otcal.closure.simplex_jets import Sample
+from otcal.closure.simplex_bands import Bands, make_bands
+from otcal.closure.simplex_closure import Region, chi_squared, compare
+from otcal.closure.simplex_floor import floor
+from otcal.closure.simplex_jets import FlavourJets, Sample
 from otcal.config.simplex_closure import SimplexClosureConfig
-from otcal.simplex import DISCRIMINANTS, discriminant, ilr_inverse
+from otcal.simplex import discriminant, ilr_inverse
 
 CONFIG = SimplexClosureConfig(kappas=(0.5, 2.0), bins=12, halvings=6)
+COUNTS = np.array([1_000, 2_000, 1_000])
 
 
 def jets(n: int, seed: int, shift: float = 0.0) -> np.ndarray:
@@ -21,24 +23,43 @@ def jets(n: int, seed: int, shift: float = 0.0) -> np.ndarray:
     return ilr_inverse(z)
 
 
-def region(n: int = 4_000, **more: object) -> Region:
+def no_bands(config: SimplexClosureConfig = CONFIG) -> Bands:
+    return make_bands([FlavourJets({"calibrated": jets(10, k)}) for k in range(3)], [], config)
+
+
+NONE = no_bands()
+
+
+def region(n: int = 4_000, **more: Sample) -> Region:
     samples = {
         "simulation": Sample(jets(n, 1, 0.3)),
         "calibrated": Sample(jets(n, 2)),
         "data": Sample(jets(n, 3)),
     }
-    return Region("validation", samples, **more)
+    return Region("validation", {**samples, **more}, COUNTS)
 
 
-@pytest.mark.parametrize("name", DISCRIMINANTS)
-@pytest.mark.parametrize("kappa", [0.25, 1.0, 4.0])
-def test_log_odds_are_those_of_the_discriminant(name: str, kappa: float) -> None:
-    p = jets(200, 0)
-    np.testing.assert_allclose(log_odds(name, p, kappa), logit(discriminant(name, p, kappa)))
+def bands(
+    size: float, jets_per_flavour: int = 5_000, config: SimplexClosureConfig = CONFIG
+) -> Bands:
+    """Bands of two eigenvectors whose maps shift all jets up or down by `size`."""
+    pairs = [(f"eigen{e}_up", f"eigen{e}_down") for e in (1, 2)]
+    flavours = []
+    for k in range(3):
+        p = jets(jets_per_flavour, 50 + k)
+        varied, weights = {}, {}
+        for e, pair in enumerate(pairs):
+            for name, sign in zip(pair, (1.0, -1.0), strict=True):
+                direction = ilr_inverse(np.eye(2)[[e]] * sign * size)
+                moved = p * direction
+                varied[name] = moved / moved.sum(axis=1, keepdims=True)
+                weights[name] = 1.0 + sign * size * (p[:, e] - p[:, e].mean())
+        flavours.append(FlavourJets({"calibrated": p}, {}, varied, weights))
+    return make_bands(flavours, pairs, CONFIG)
 
 
 def test_tables_have_a_row_per_bin_and_a_row_per_sample() -> None:
-    histograms, metrics = compare(region(), CONFIG, 0)
+    histograms, metrics = compare(region(), NONE, CONFIG, 0)
     assert list(histograms)[:10] == [
         *("region", "discriminant", "kappa", "sample", "low", "high", "count", "variance"),
         *("up", "down"),
@@ -52,7 +73,7 @@ def test_tables_have_a_row_per_bin_and_a_row_per_sample() -> None:
 
 
 def test_counts_conserve_the_number_of_jets() -> None:
-    histograms, metrics = compare(region(), CONFIG, 0)
+    histograms, metrics = compare(region(), NONE, CONFIG, 0)
     totals = histograms.groupby(["discriminant", "kappa", "sample"])["count"].sum()
     np.testing.assert_allclose(totals, 4_000.0, rtol=1e-12)
     # Unweighted jets of the data's number: whole counts, Poisson variances.
@@ -63,8 +84,9 @@ def test_counts_conserve_the_number_of_jets() -> None:
 
 def test_other_numbers_of_jets_are_scaled_to_the_data() -> None:
     one = region()
-    fewer = {**one.samples, "calibrated": Sample(one.samples["calibrated"].p[:1_000])}
-    histograms, _ = compare(Region("r", fewer), CONFIG, 0)
+    histograms, _ = compare(
+        region(calibrated=Sample(one.samples["calibrated"].p[:1_000])), NONE, CONFIG, 0
+    )
     rows = histograms[histograms["sample"] == "calibrated"]
     np.testing.assert_allclose(rows["variance"], 4.0 * rows["count"])
     assert rows.groupby(["discriminant", "kappa"])["count"].sum().to_numpy() == pytest.approx(4_000)
@@ -72,8 +94,7 @@ def test_other_numbers_of_jets_are_scaled_to_the_data() -> None:
 
 def test_identical_samples_have_no_distance() -> None:
     one = region()
-    same = Region("r", {**one.samples, "calibrated": one.samples["data"]})
-    _, metrics = compare(same, CONFIG, 0)
+    _, metrics = compare(region(calibrated=one.samples["data"]), NONE, CONFIG, 0)
     rows = metrics[metrics["sample"] == "calibrated"]
     for column in ("w1", "ks", "chi2", "chi2_stat", "w1_logit", "w1_ratio"):
         np.testing.assert_allclose(rows[column], 0.0, atol=1e-12)
@@ -84,7 +105,7 @@ def test_distances_are_those_of_the_discriminant_itself() -> None:
     one = region()
     weights = np.random.default_rng(5).uniform(0.2, 2.0, 4_000)
     samples = {**one.samples, "reweighted": Sample(one.samples["simulation"].p, weights)}
-    _, metrics = compare(Region("r", samples), CONFIG, 0)
+    _, metrics = compare(Region("r", samples, COUNTS), NONE, CONFIG, 0)
     rows = metrics.set_index(["discriminant", "kappa", "sample"])
     x, y = (discriminant("hf_l", samples[s].p, 2.0) for s in ("simulation", "data"))
     expected = wasserstein_distance(x, y, weights)
@@ -98,9 +119,7 @@ def test_distances_are_those_of_the_discriminant_itself() -> None:
 
 
 def test_band_vanishes_when_variations_equal_the_nominal() -> None:
-    calibrated = region().samples["calibrated"]
-    pairs = [(calibrated, calibrated)] * 3
-    histograms, metrics = compare(region(pairs=pairs, shortcut=pairs), CONFIG, 0)
+    histograms, metrics = compare(region(), bands(0.0), CONFIG, 0)
     rows = histograms[histograms["sample"] == "calibrated"]
     for edge in ("up", "down", "up_reweighted", "down_reweighted"):
         np.testing.assert_array_equal(rows[edge], rows["count"])
@@ -108,25 +127,49 @@ def test_band_vanishes_when_variations_equal_the_nominal() -> None:
     np.testing.assert_allclose(metrics["chi2"], metrics["chi2_stat"], rtol=1e-12)
 
 
+def test_without_variations_there_is_no_band() -> None:
+    histograms, _ = compare(region(), NONE, CONFIG, 0)
+    assert histograms[["up", "down", "up_reweighted", "down_reweighted"]].isna().all(axis=None)
+
+
 def test_band_is_half_the_differences_in_quadrature() -> None:
-    pairs = [(Sample(jets(4_000, 10 + k, 0.1)), Sample(jets(4_000, 20 + k, -0.1))) for k in (0, 1)]
-    histograms, metrics = compare(region(pairs=pairs), CONFIG, 0)
+    size = 0.2
+    histograms, metrics = compare(region(), bands(size), CONFIG, 0)
     rows = histograms[
         (histograms["sample"] == "calibrated")
         & (histograms["discriminant"] == "c_l")
         & (histograms["kappa"] == 0.5)
     ]
     edges = np.linspace(0, 1, 13)
-    shifts = []
-    for up, down in pairs:
-        counts = [np.histogram(discriminant("c_l", s.p, 0.5), edges)[0] for s in (up, down)]
-        shifts.append((counts[0] - counts[1]) / 2)
-    width = np.hypot(*shifts)
-    np.testing.assert_allclose(rows["up"] - rows["count"], width)
-    np.testing.assert_allclose(rows["count"] - rows["down"], width)
-    assert rows["up_reweighted"].isna().all()
+    shifts, weighted = np.zeros((2, 12)), np.zeros((2, 12))
+    for k, count in enumerate(COUNTS):
+        p = jets(5_000, 50 + k)
+        d = discriminant("c_l", p, 0.5)
+        for e in range(2):
+            up, down = (
+                discriminant("c_l", p * ilr_inverse(np.eye(2)[[e]] * s * size), 0.5)
+                for s in (1, -1)
+            )
+            difference = np.histogram(up, edges)[0] - np.histogram(down, edges)[0]
+            # All jets of a flavour measure the shift of the few that the region has.
+            shifts[e] += count / 5_000 * difference / 2
+            weights = size * (p[:, e] - p[:, e].mean())
+            weighted[e] += count / 5_000 * np.histogram(d, edges, weights=weights)[0]
+    np.testing.assert_allclose(rows["up"] - rows["count"], np.hypot(*shifts))
+    np.testing.assert_allclose(rows["count"] - rows["down"], np.hypot(*shifts))
+    np.testing.assert_allclose(rows["up_reweighted"] - rows["count"], np.hypot(*weighted))
     calibrated = metrics[metrics["sample"] == "calibrated"]
     assert (calibrated["chi2"] < calibrated["chi2_stat"]).all()
+    # Other samples are compared without the band.
+    others = metrics[metrics["sample"] != "calibrated"]
+    np.testing.assert_array_equal(others["chi2"], others["chi2_stat"])
+
+
+def test_more_jets_measure_the_band_better_not_wider() -> None:
+    few, many = (bands(0.02, n)["hf_l", 2.0].maps for n in (500, 50_000))
+    exact = bands(0.5, 50_000)["hf_l", 2.0].maps / 25.0
+    assert np.abs(many - exact).max() < 0.3 * np.abs(few - exact).max()
+    assert (few**2).sum() > 1.3 * (many**2).sum()
 
 
 def test_correlated_shift_absorbs_a_difference_along_itself_only() -> None:
@@ -154,28 +197,40 @@ def test_floor_predicts_the_distance_of_two_samples_of_one_origin() -> None:
         assert abs(predicted * scale - np.mean(seen)) < 4.0 * np.std(seen) / np.sqrt(60)
 
 
+def test_floor_of_a_mixture_has_no_fluctuation_of_the_composition() -> None:
+    """Two far flavours: halves in equal numbers differ by the widths of the flavours only."""
+    rng = np.random.default_rng(1)
+    strata = np.repeat([0, 1], [1_000, 1_001])
+    values = np.where(strata == 0, -4.0, 4.0) + 0.01 * rng.normal(size=2_001)
+    mixed, within = floor(values, 20, 0), floor(values, 20, 0, strata)
+    assert within.w1_logit < 0.001
+    assert mixed.w1_logit > 20.0 * within.w1_logit
+    assert within.jets == 2_001
+
+
 def test_chi2_of_one_origin_has_the_right_mean() -> None:
+    config = SimplexClosureConfig(kappas=(1.0,), discriminants=("c_l",), bins=12, halvings=1)
+    none = no_bands(config)
     values = []
     for k in range(20):
         samples = {
             name: Sample(jets(3_000, 100 * k + i))
             for i, name in enumerate(("simulation", "calibrated", "data"))
         }
-        config = SimplexClosureConfig(kappas=(1.0,), discriminants=("c_l",), bins=12, halvings=1)
-        metrics = compare(Region("r", samples), config, k)[1].set_index("sample")
+        metrics = compare(Region("r", samples, COUNTS), none, config, k)[1].set_index("sample")
         values.append(metrics.loc["calibrated", "chi2"] - metrics.loc["calibrated", "ndf"])
     # χ² of 11 degrees of freedom: variance 22.
     assert abs(np.mean(values)) < 3.5 * np.sqrt(22 / 20)
 
 
 def test_in_band_counts_bins_within_statistics_and_band() -> None:
-    one = region(40_000)
-    away = {**one.samples, "calibrated": one.samples["simulation"]}
-    none = compare(Region("r", away), CONFIG, 0)[1].set_index(["sample", "discriminant", "kappa"])
-    wide = [(Sample(jets(40_000, 7, 0.9)), Sample(jets(40_000, 8, -0.9)))]
-    band = compare(Region("r", away, wide), CONFIG, 0)[1].set_index(none.index.names)
-    none, band = none.sort_index(), band.sort_index()
-    rows = none.loc["calibrated"].index
+    away = region(40_000)
+    away = Region("r", {**away.samples, "calibrated": away.samples["simulation"]}, COUNTS)
+    keys = ["sample", "discriminant", "kappa"]
+    none, wide = (
+        compare(away, band, CONFIG, 0)[1].set_index(keys).sort_index()
+        for band in (NONE, bands(0.9))
+    )
     assert (none.loc["calibrated", "in_band"] < 0.4).all()
-    assert (band.loc["calibrated"].loc[rows, "in_band"] > 0.6).all()
-    np.testing.assert_array_equal(none.loc["simulation"], band.loc["simulation"])
+    assert (wide.loc["calibrated", "in_band"] > 0.6).all()
+    np.testing.assert_array_equal(none.loc["simulation"], wide.loc["simulation"])

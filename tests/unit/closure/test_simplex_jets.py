@@ -8,13 +8,24 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import logit
 
-from otcal.closure.simplex_closure import CALIBRATED, DATA, RAW
-from otcal.closure.simplex_jets import Sample, compose, order, region_counts
-from otcal.closure.simplex_samples import FlavourJets, assemble, pair_names, variation_files
+from otcal.closure.simplex_jets import (
+    CALIBRATED,
+    DATA,
+    RAW,
+    FlavourJets,
+    Sample,
+    compose,
+    log_odds,
+    order,
+    region_counts,
+)
+from otcal.closure.simplex_samples import assemble, pair_names, variation_files
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import sha256, write_json
 from otcal.samples.scores import Scores
+from otcal.simplex import DISCRIMINANTS, discriminant
 
 FLAVOURS = ("b", "c", "light")
 
@@ -60,6 +71,16 @@ def test_labels_count_where_there_are_any_and_the_fit_elsewhere() -> None:
         region_counts("r", scores([0, -1]), FLAVOURS, None)
 
 
+@pytest.mark.parametrize("name", DISCRIMINANTS)
+@pytest.mark.parametrize("kappa", [0.25, 1.0, 4.0])
+def test_log_odds_are_those_of_the_discriminant(name: str, kappa: float) -> None:
+    p = np.random.default_rng(0).dirichlet(np.full(3, 0.3), 200)
+    np.testing.assert_allclose(log_odds(name, p, kappa), logit(discriminant(name, p, kappa)))
+    # Next to 1 the discriminant itself has lost what the log-odds still tell.
+    near = np.array([[1.0, 1e-25, 1e-30]])
+    assert log_odds("b_c", near, kappa)[0] == pytest.approx(25 * np.log(10) - np.log(kappa))
+
+
 def test_order_depends_on_ids_only() -> None:
     ids = np.arange(1000) * 7
     shuffled = np.random.default_rng(0).permutation(ids)
@@ -73,8 +94,6 @@ def flavour(k: int, n: int, rng: np.random.Generator) -> FlavourJets:
     return FlavourJets(
         {RAW: p, CALIBRATED: p[:, ::-1].copy()},
         {"reweighted": rng.uniform(0, 2 * k + 4, n)},
-        {name: p**power for name, power in (("eigen1_up", 2.0), ("eigen1_down", 0.5))},
-        {name: rng.uniform(0.5, 1.5, n) for name in ("eigen1_up", "eigen1_down")},
     )
 
 
@@ -82,24 +101,19 @@ def test_regions_hold_the_chosen_jets_of_each_version() -> None:
     rng = np.random.default_rng(1)
     jets = [flavour(k, 50, rng) for k in range(3)]
     rows = [np.array([4, 2, 9]), np.array([1]), np.array([0, 7])]
-    region = assemble("r", np.eye(3), jets, rows, [("eigen1_up", "eigen1_down")])
+    region = assemble("r", np.eye(3), jets, rows, np.arange(3))
     assert list(region.samples) == [RAW, CALIBRATED, DATA, "reweighted"]
     raw = np.concatenate([one.moved[RAW][r] for one, r in zip(jets, rows, strict=True)])
     np.testing.assert_array_equal(region.samples[RAW].p, raw)
     np.testing.assert_array_equal(region.samples[CALIBRATED].p, raw[:, ::-1])
-    (up, down) = region.pairs[0]
-    np.testing.assert_array_equal(up.p, raw**2.0)
-    np.testing.assert_array_equal(down.p, raw**0.5)
+    np.testing.assert_array_equal(region.counts, [3, 1, 2])
+    np.testing.assert_array_equal(region.strata, [0, 1, 2])
     weights = region.samples["reweighted"].weights
     # Whatever the weights are, each flavour keeps its share of the region.
     assert [w.sum() for w in np.split(weights, [3, 4])] == pytest.approx([3.0, 1.0, 2.0])
     assert weights[0] / weights[1] == pytest.approx(
         jets[0].weights["reweighted"][4] / jets[0].weights["reweighted"][2]
     )
-    for sample, name in zip(region.shortcut[0], ("eigen1_up", "eigen1_down"), strict=True):
-        np.testing.assert_array_equal(sample.p, raw[:, ::-1])
-        chosen = jets[2].shortcut[name][rows[2]]
-        np.testing.assert_allclose(sample.weights[4:], chosen / chosen.mean())
 
 
 def test_variations_come_in_pairs() -> None:

@@ -78,7 +78,7 @@ def test_simulated_jets_are_of_the_flavour_and_the_split(tmp_path: Path) -> None
     path = write_scores(tmp_path / "scores.parquet", p, labels)
     shares = Splits()
     found = {s: simulated(path, "c", shares, s) for s in ("train", "validation", "test")}
-    assert sum(map(len, found.values())) == 300
+    assert sum(map(len, found.values())) == len(simulated(path, "c", shares)) == 300
     for split, scores in found.items():
         np.testing.assert_array_equal(scores.labels, 1)
         assert splits.select(scores.ids, shares.fractions(), split).all()

@@ -116,12 +116,13 @@ def write_inputs(root: Path) -> None:
 
 def fit(root: Path, flavour: str, variant: str = "nominal", **spec: object) -> None:
     target = "data" if spec.get("target") == "truth" else flavour
+    exclude = ["--exclude", str(root / "validation.parquet")] if variant == "truth" else []
     fit_flavour_map.main(
         [
             *("--spec", json.dumps({**NOMINAL, "flavour": flavour, **spec}), "--threads", "1"),
             *("--source", str(root / "simulation.parquet")),
             *("--target", str(root / f"{target}.parquet")),
-            *("--exclude", str(root / "validation.parquet")),
+            *exclude,
             *("--output", str(root / f"maps/{flavour}/{variant}.safetensors")),
             *("--learning-curve", str(root / f"maps/{flavour}/{variant}.csv")),
             *("--diagnostics", str(root / f"maps/{flavour}/{variant}-fit.json")),
@@ -310,6 +311,8 @@ def test_wrong_inputs_are_named(copy: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(test_simplex_closure, "Components", Flows)
     with pytest.raises(InputError, match="flavour: must be one of b, c, light"):
         fit(copy, "tau")
+    with pytest.raises(InputError, match="data jets that test the map must not fit it"):
+        fit(copy, "b", "nominal", target="truth")
     shutil.copy(copy / "maps/c/nominal.safetensors", copy / "maps/b/nominal.safetensors")
     shutil.copy(copy / "maps/c/nominal.json", copy / "maps/b/nominal.json")
     with pytest.raises(InputError, match="is a map of c, not of b"):

@@ -6,6 +6,7 @@ rule fit_flavour_map:
     input:
         source=results("simplex/scores/simulation.parquet"),
         target=results("simplex/targets/{flavour}.parquet"),
+        exclude=[],
     output:
         map=results("simplex/maps/{flavour}/{variant}.safetensors"),
         description=results("simplex/maps/{flavour}/{variant}.json"),
@@ -27,8 +28,8 @@ rule fit_flavour_map:
         checkpoint=results("simplex/maps/{flavour}/{variant}.checkpoint.safetensors"),
     shell:
         "python -m otcal.steps.fit_flavour_map --spec {params.spec:q} --source {input.source}"
-        " --target {input.target} --output {output.map} --learning-curve {output.curve}"
-        " --diagnostics {output.diagnostics} --checkpoint {params.checkpoint}"
+        " --target {input.target} --exclude {input.exclude} --output {output.map}"
+        " --learning-curve {output.curve} --diagnostics {output.diagnostics} --checkpoint {params.checkpoint}"
         " --threads {threads} > {log} 2>&1"
 
 

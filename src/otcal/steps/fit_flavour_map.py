@@ -10,6 +10,7 @@ import pandas as pd
 
 from otcal.config.simplex_closure import FlavourMapSpec
 from otcal.runtime import cli, device
+from otcal.runtime.errors import InputError
 from otcal.runtime.files import atomic_path, write_json
 from otcal.runtime.provenance import record
 from otcal.transport.api import fit_map
@@ -30,7 +31,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="samples of the extracted density; with target truth, scores of data jets with labels",
     )
     parser.add_argument(
-        "--exclude", type=Path, nargs="*", default=[], help="scores of data jets not to be used"
+        "--exclude",
+        type=Path,
+        nargs="*",
+        help="with target truth: scores of data jets not to be used, such as the validation's",
     )
     parser.add_argument("--output", type=Path, required=True, help="map.safetensors (+ .json)")
     parser.add_argument("--learning-curve", type=Path, required=True, help="CSV")
@@ -45,6 +49,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         for split in ("train", "validation")
     )
     if spec.target == "truth":
+        if options.exclude is None:
+            raise InputError(
+                "--exclude",
+                "files",
+                "are missing: data jets that test the map must not fit it",
+                "Name the validation region, or give --exclude without files",
+            )
         p = labelled(options.target, spec.flavour, options.exclude)
     else:
         p = extracted(options.target)
@@ -67,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         checkpoint_path=options.checkpoint,
         evaluations=spec.evaluations,
     )
-    inputs = [options.source, options.target, *options.exclude]
+    inputs = [options.source, options.target, *(options.exclude or [])]
     notes = {
         "flavour": spec.flavour,
         "space": spec.space,

@@ -26,7 +26,7 @@ class FlavourLabels(Block):
 
 
 class TrackSelection(Block):
-    """Tracks that a jet keeps; the defaults follow ATLAS's GN2 (arXiv:2505.19689).
+    """Tracks that a jet keeps, loosely, as a tagger of displaced tracks needs; our own choice.
 
     The primary vertex is the origin.
     """

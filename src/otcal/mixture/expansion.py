@@ -28,6 +28,9 @@ TOLERANCE = 0.02
 """Gradient of the log-likelihood, per standard deviation of the prior, that counts as zero."""
 EVALUATIONS = 40
 """Evaluations of the objective at most: the next iteration goes on where this one ends."""
+FARTHEST = 10.0
+"""Standard deviations of the prior beyond which no composition is tried: far out they saturate, and
+their matrix is singular in double precision."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def expand(
         Prior of the compositions.
     """
     problem = _Problem(log_q, log_p, region, pi, prior)
-    start = problem.whiten(logits(pi))
+    start = problem.whiten(logits(pi)).clip(-FARTHEST, FARTHEST)
     # The prior's centre is the solution wherever the data allow it.
     best = min((start, np.zeros_like(start)), key=lambda t: problem.negative(t)[0])
     found = minimize(
@@ -79,6 +82,7 @@ def expand(
         best,
         jac=True,
         method="L-BFGS-B",
+        bounds=[(-FARTHEST, FARTHEST)] * best.size,
         options={"gtol": TOLERANCE, "ftol": 0.0, "maxfun": EVALUATIONS},
     )
     value, result = min(

@@ -17,13 +17,13 @@ import numpy as np
 import torch
 import zuko
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import atomic_path, read_json, sha256, write_json
 from otcal.runtime.seeds import numpy_generator
+from otcal.runtime.weights import read_tensors
 
 Array = NDArray[np.float64]
 
@@ -158,7 +158,7 @@ class Components:
         description = read_json(beside)
         if not isinstance(description, dict) or description.get("format") != FORMAT:
             raise InputError(beside, "format", f"is not {FORMAT}", "Fit the flows again")
-        tensors = _read_tensors(path)
+        tensors = read_tensors(path, "Fit the flows again")
         if sha256(path) != description.get("weights_sha256"):
             raise InputError(
                 path,
@@ -196,15 +196,3 @@ def normalisation(z: NDArray[Any]) -> tuple[Array, Array]:
     mean = z.mean(axis=0)
     tails = np.abs(np.quantile(z, [TAIL, 1.0 - TAIL], axis=0) - mean).max(axis=0)
     return mean, np.maximum(z.std(axis=0), tails / REACH)
-
-
-def _read_tensors(path: str | Path) -> dict[str, Tensor]:
-    try:
-        with safe_open(path, framework="pt") as stream:
-            return {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise InputError(path, "file", "does not exist", "Check the path") from None
-    except (SafetensorError, OSError) as error:
-        raise InputError(
-            path, "file", f"is not a safetensors file ({error})", "Fit the flows again"
-        ) from None

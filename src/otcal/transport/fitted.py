@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import atomic_path, read_json, sha256, write_json
+from otcal.runtime.weights import read_tensors
 from otcal.transport.conjugate import conjugate
 from otcal.transport.coordinates import Coordinates
 from otcal.transport.nicnn import InputConvexNetwork
@@ -170,7 +170,7 @@ class TransportMap:
             raise InputError(
                 description_path(path), "format", f"is not {FORMAT}", "Fit the map again"
             )
-        tensors = _read_tensors(path)
+        tensors = read_tensors(path, "Fit the map again")
         if sha256(path) != description.get("weights_sha256"):
             raise InputError(
                 path,
@@ -252,15 +252,3 @@ def _describe(potential: Potential) -> dict[str, Any]:
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _read_tensors(path: str | Path) -> dict[str, Tensor]:
-    try:
-        with safe_open(path, framework="pt") as stream:
-            return {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise InputError(path, "file", "does not exist", "Check the path") from None
-    except (SafetensorError, OSError) as error:
-        raise InputError(
-            path, "file", f"is not a safetensors file ({error})", "Fit the map again"
-        ) from None

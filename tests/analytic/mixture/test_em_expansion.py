@@ -227,3 +227,22 @@ def test_gaussians_cannot_follow_and_the_fit_says_how_far_it_is_off() -> None:
     plain, expanded = (fits[key].history[-1] for key in (False, True))
     assert expanded["imbalance"] > 2 * plain["imbalance"]
     assert expanded["objective"] < plain["objective"] - 1.0
+
+
+def test_compositions_far_out_in_the_prior_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their matrix saturates; densities this wrong sent an unbounded search 68 deviations out."""
+    tried = []
+    original = _Problem.negative
+
+    def watched(problem: _Problem, t: np.ndarray) -> tuple[float, np.ndarray]:
+        tried.append(np.abs(t).max())
+        return original(problem, t)
+
+    monkeypatch.setattr(_Problem, "negative", watched)
+    model = Gaussians()
+    model.means += np.random.default_rng(64).normal(0.0, 1.0, model.means.shape)
+    prior = Prior.around(PI, ENRICHED, 0.3)
+    settings = EmConfig(expansion=True, max_iterations=10)
+    fit = em.fit(gaussian_events(1000, 64), model, prior, PI, ENRICHED, settings, flavours=FLAVOURS)
+    assert max(tried) <= 10.0
+    assert np.isfinite(fit.logits).all()

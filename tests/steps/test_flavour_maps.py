@@ -17,7 +17,7 @@ from otcal.samples.flavours import FLAVOURS
 from otcal.samples.scores import Scores, read_scores, score_writer
 from otcal.samples.targets import write_targets
 from otcal.simplex import ilr, ilr_inverse
-from otcal.steps import fit_flavour_map, test_simplex_closure, vary_flavour_maps
+from otcal.steps import fit_flavour_map, measure_closure, vary_flavour_maps
 from otcal.transport.api import fit_map
 from otcal.transport.fitted import TransportMap
 from otcal.transport.simplex_maps import SimplexMap
@@ -146,7 +146,7 @@ def close(root: Path, *more: str, **spec: object) -> None:
     def of(variant: str) -> list[str]:
         return [str(root / f"maps/{name}/{variant}") for name in FLAVOURS]
 
-    test_simplex_closure.main(
+    measure_closure.main(
         [
             *("--spec", json.dumps({**CLOSURE, **spec}), "--threads", "1"),
             *("--simulation", str(root / "simulation.parquet")),
@@ -182,7 +182,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for kind in ("truth", "logit")
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(test_simplex_closure, "Components", Flows)
+        patch.setattr(measure_closure, "Components", Flows)
         close(root, *variants[0], *variants[1])
     return root
 
@@ -308,7 +308,7 @@ def test_gaussian_nominal_has_gaussian_variations(copy: Path) -> None:
 
 
 def test_wrong_inputs_are_named(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(test_simplex_closure, "Components", Flows)
+    monkeypatch.setattr(measure_closure, "Components", Flows)
     with pytest.raises(InputError, match="flavour: must be one of b, c, light"):
         fit(copy, "tau")
     with pytest.raises(InputError, match="data jets that test the map must not fit it"):
@@ -324,7 +324,7 @@ def test_wrong_inputs_are_named(copy: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_variations_of_all_flavours_must_be_those_of_the_fit(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(test_simplex_closure, "Components", Flows)
+    monkeypatch.setattr(measure_closure, "Components", Flows)
     content = read_json(copy / "maps/c/variations.json")
     write_json(copy / "maps/c/variations.json", {**content, "maps": content["maps"][:1]})
     with pytest.raises(InputError, match="maps: are of eigen1_up"):

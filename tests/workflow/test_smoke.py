@@ -68,7 +68,7 @@ AFTER_FLAVOUR_MAPS = {
     "tabulate_displacements",
     "draw_simplex_fig08",
     "draw_simplex_fig09",
-    "test_simplex_closure",
+    "measure_closure",
     *AFTER_CLOSURE,
 }
 AFTER_EXTRACTION = {
@@ -237,7 +237,7 @@ def test_touch_and_comments_rerun_nothing(edited: Checkout) -> None:
             "config.yaml",
             "kappas: [0.25, 0.5,",
             "kappas: [0.3, 0.5,",
-            {"test_simplex_closure", *AFTER_CLOSURE},
+            {"measure_closure", *AFTER_CLOSURE},
             id="kappa",
         ),
         pytest.param(

@@ -1,7 +1,7 @@
 # Needs maps per flavour, regions and flows. Makes the closure of the discriminants in all regions.
 
 
-rule test_simplex_closure:
+rule measure_closure:
     """Compare calibrated with pseudo-data in all regions, beside the alternatives to the calibration."""
     input:
         simulation=results("simplex/scores/simulation.parquet"),
@@ -22,9 +22,9 @@ rule test_simplex_closure:
         metrics=results("simplex/closure/metrics.csv"),
         diagnostics=results("simplex/closure/diagnostics.json"),
     log:
-        results("simplex/logs/test_simplex_closure.log"),
+        results("simplex/logs/measure_closure.log"),
     benchmark:
-        results("simplex/benchmarks/test_simplex_closure.tsv")
+        results("simplex/benchmarks/measure_closure.tsv")
     threads: 1
     resources:
         mem_mb=memory(4000),
@@ -33,9 +33,9 @@ rule test_simplex_closure:
         spec=SIMPLEX.closure.closure_spec(
             SIMPLEX.splits, SIMPLEX.seed
         ).model_dump_json(),
-        code=code("test_simplex_closure"),
+        code=code("measure_closure"),
     shell:
-        "python -m otcal.steps.test_simplex_closure --spec {params.spec:q}"
+        "python -m otcal.steps.measure_closure --spec {params.spec:q}"
         " --simulation {input.simulation} --regions {input.regions} --maps {input.maps}"
         " --variation-maps {input.varied} --targets {input.targets} --truth-maps {input.truth}"
         " --logit-maps {input.logit} --pretrained {input.pretrained} --flows {input.flows}"

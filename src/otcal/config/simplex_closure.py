@@ -168,12 +168,12 @@ class SimplexClosureConfig(Block):
     tagging: Tagging = Tagging()
 
     def closure_spec(self, splits: Splits, seed: int) -> SimplexClosureSpec:
-        """Return the settings of `test_simplex_closure`."""
+        """Return the settings of `measure_closure`."""
         return SimplexClosureSpec(**self.model_dump(), splits=splits, seed=seed)
 
 
 class SimplexClosureSpec(SimplexClosureConfig):
-    """What `otcal.steps.test_simplex_closure` consumes."""
+    """What `otcal.steps.measure_closure` consumes."""
 
     splits: Splits = Field(Splits(), description="Shares of the MC jets, as in the maps' fits.")
     split: Literal["train", "validation", "test"] = Field(

@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "map": (summary.from_map, "JSON of fit_map"),
         "extraction": (simplex_summary.from_extraction, "JSON of select_extraction"),
         "feedback": (simplex_summary.from_feedback, "JSON of propagate_uncertainty"),
-        "closure": (simplex_summary.from_closure, "CSV of test_simplex_closure"),
+        "closure": (simplex_summary.from_closure, "CSV of measure_closure"),
         "flavour-tagger": (simplex_summary.from_tagger, "JSON of evaluate_tagger"),
     }
     for name, (_, text) in readers.items():

@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     inputs = [options.simulation, *options.regions, *options.maps, *options.variation_maps]
     inputs += [*(options.truth_maps or []), *(options.logit_maps or []), *options.targets]
     inputs += [options.pretrained, options.flows, options.extraction, options.variations]
-    provenance = record("test_simplex_closure", spec.model_dump(mode="json"), inputs, spec.seed)
+    provenance = record("measure_closure", spec.model_dump(mode="json"), inputs, spec.seed)
     _write(options.discriminants, histograms)
     _write(options.metrics, metrics)
     write_json(options.diagnostics, {**diagnostics, "provenance": provenance})

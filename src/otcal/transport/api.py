@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from otcal.runtime import device, training
 from otcal.transport.budget import count_steps
+from otcal.transport.convex import ConvexPotential
 from otcal.transport.fitted import Inverse, Samples, TransportMap
 from otcal.transport.heldout import better_than_gaussian
 from otcal.transport.initial import starting_network
 from otcal.transport.minimax import MinimaxFit, MinimaxOptions
-from otcal.transport.potentials import ConvexPotential, Potential
+from otcal.transport.potentials import Potential
 from otcal.transport.problem import Problem, prepare
 from otcal.transport.semidual import SemidualFit, SemidualOptions
 

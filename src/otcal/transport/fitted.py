@@ -17,9 +17,10 @@ from otcal.runtime.errors import InputError
 from otcal.runtime.files import atomic_path, read_json, sha256, write_json
 from otcal.runtime.weights import read_tensors
 from otcal.transport.conjugate import conjugate
+from otcal.transport.convex import ConvexPotential
 from otcal.transport.coordinates import Coordinates
 from otcal.transport.nicnn import InputConvexNetwork
-from otcal.transport.potentials import ConvexPotential, Potential, QuadraticPotential
+from otcal.transport.potentials import Potential, QuadraticPotential
 
 Samples = TypeVar("Samples", NDArray[np.floating], Tensor)
 

@@ -94,9 +94,8 @@ def entropic_path(
     target: Tensor,
     *,
     points: int = 2048,
-    first: float = 1.0,
+    largest: float = 0.07,
     last: float = 2e-3,
-    factor: float = 0.5,
     iterations: int = 60,
     tolerance: float = 1e-3,
 ) -> Iterator[EntropicPotential]:
@@ -106,8 +105,9 @@ def entropic_path(
     ----------
     source, target
         Points u and v in random order, shapes (n, d) and (m, d); the first `points` are used.
-    first, last, factor
-        Largest and smallest ε, in units of the coordinates' mean variance, and the step between.
+    largest, last
+        First and last ε that is yielded, in units of the coordinates' mean variance. Each is half
+        of the one before; the series starts from 1, or from `largest` if that is more.
     iterations
         Sinkhorn iterations per ε at most.
     tolerance
@@ -117,10 +117,13 @@ def entropic_path(
     scale = float(v.var(0, correction=0).mean()) or 1.0
     cost = 0.5 * torch.cdist(u, v).square()
     f, g = torch.zeros(len(u)).to(u), torch.zeros(len(v)).to(v)
-    steps = math.ceil(math.log(last / first) / math.log(factor)) + 1
-    for step in range(steps):
-        epsilon = first * factor**step * scale
+    relative = max(1.0, largest)
+    while relative >= last:
+        epsilon = relative * scale
         f, g = _sinkhorn(cost, f, g, epsilon, iterations, tolerance)
+        relative *= 0.5
+        if epsilon > largest * scale:
+            continue
         potential = EntropicPotential(u.shape[1], len(v), epsilon).to(u.device)
         potential.points.copy_(v)
         potential.offsets.copy_(0.5 * (v * v).sum(1) - g)

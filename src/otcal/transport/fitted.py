@@ -19,8 +19,10 @@ from otcal.runtime.weights import read_tensors
 from otcal.transport.conjugate import conjugate
 from otcal.transport.convex import ConvexPotential
 from otcal.transport.coordinates import Coordinates
+from otcal.transport.entropic import EntropicPotential
 from otcal.transport.nicnn import InputConvexNetwork
 from otcal.transport.potentials import Potential, QuadraticPotential
+from otcal.transport.quantiles import QuantilePotential
 
 Samples = TypeVar("Samples", NDArray[np.floating], Tensor)
 
@@ -31,6 +33,8 @@ CHUNK = 8192
 _KINDS: dict[str, type[Potential]] = {
     "quadratic": QuadraticPotential,
     "convex": ConvexPotential,
+    "entropic": EntropicPotential,
+    "quantile": QuantilePotential,
     "icnn": InputConvexNetwork,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}

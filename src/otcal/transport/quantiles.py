@@ -11,9 +11,9 @@ from torch import Tensor
 
 from otcal.transport.potentials import Potential
 
-PER_KNOT = 50
+PER_KNOT = 20
 """Points between two knots: averages over so many are what the map interpolates."""
-MOST_KNOTS = 1024
+MOST_KNOTS = 128
 
 
 class QuantilePotential(Potential):

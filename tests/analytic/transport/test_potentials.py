@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otcal.transport.convex import ConvexPotential
+from otcal.transport.entropic import EntropicPotential
 from otcal.transport.nicnn import InputConvexNetwork, NestedConvexNetwork
 from otcal.transport.potentials import Potential, hessian
 
@@ -16,6 +17,11 @@ def potential(kind: str, d: int, seed: int = 0) -> Potential:
     torch.manual_seed(seed)
     if kind == "icnn":
         return InputConvexNetwork(d, (24, 16))
+    if kind == "entropic":
+        smooth = EntropicPotential(d, 50, epsilon=0.3)
+        smooth.points.copy_(torch.randn(50, d))
+        smooth.offsets.copy_(torch.randn(50))
+        return smooth
     above = {"pieces": 5, "squares": 7} if kind == "pieces" else {}
     network = ConvexPotential(d, (24, 16, 8), scales=torch.linspace(0.3, 2.0, d), **above)
     with torch.no_grad():  # away from the starting values, as a fit would leave it
@@ -24,7 +30,7 @@ def potential(kind: str, d: int, seed: int = 0) -> Potential:
     return network
 
 
-KINDS = ["convex", "pieces", "icnn"]
+KINDS = ["convex", "pieces", "icnn", "entropic"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -22,6 +22,12 @@ class ConvexSpec(Block):
         description="Units of each layer. Every unit has a quadratic skip, so few are enough; "
         "wider networks need more jets, not only more time.",
     )
+    pieces: int = Field(
+        0,
+        ge=0,
+        description="Quadratic pieces of a soft maximum above the units; 0 leaves it out.",
+    )
+    squares: int = Field(256, ge=0, description="Squares for the pieces, beside one of each unit.")
     learning_rate: float = Field(0.01, gt=0, description="Highest rate of Adam; a cosine ends it.")
     batch: int = Field(1024, ge=1, description="Source and target jets per step.")
     noise: float = Field(

@@ -69,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         select=spec.select,
         options=SemidualOptions(
             hidden=spec.hidden,
+            pieces=0,  # in two dimensions, units alone do as well
             learning_rate=spec.learning_rate,
             batch=spec.batch,
             noise=spec.noise,

@@ -23,9 +23,9 @@ from otcal.runtime.fingerprint import fingerprint
 from otcal.runtime.progress import progress
 from otcal.runtime.provenance import record
 from otcal.transport.api import FittedMap, Method, fit_map
+from otcal.transport.convex import ConvexPotential
 from otcal.transport.fitted import description_path
 from otcal.transport.flavour_samples import extracted, hold_out, simulated, variations
-from otcal.transport.potentials import ConvexPotential
 from otcal.transport.semidual import SemidualOptions
 from otcal.transport.simplex_maps import SimplexMap, encode
 

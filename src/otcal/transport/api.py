@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from otcal.runtime import device, training
 from otcal.transport.budget import count_steps
+from otcal.transport.candidates import choose, untrained
+from otcal.transport.convex import ConvexPotential
 from otcal.transport.fitted import Inverse, Samples, TransportMap
-from otcal.transport.heldout import better_than_gaussian
 from otcal.transport.initial import starting_network
 from otcal.transport.minimax import MinimaxFit, MinimaxOptions
-from otcal.transport.potentials import ConvexPotential, Potential
+from otcal.transport.potentials import Potential
 from otcal.transport.problem import Problem, prepare
 from otcal.transport.semidual import SemidualFit, SemidualOptions
 
@@ -108,8 +109,9 @@ def fit_map(
         in the standardised features, as [MTG] does: each feature minus the target's mean, over the
         target's spread (without `standardise`: over one spread for all features).
     select
-        Return the Gaussian map when the fitted one isn't better on the held-out points; the rule
-        is `otcal.transport.heldout.better_than_gaussian`. False returns the fitted one always.
+        Compare the fitted map on the held-out points with the Gaussian map and, for method
+        ``convex`` in few dimensions, with maps that need no training (`otcal.transport.candidates`,
+        which has the rule). False returns the fitted one always.
     options
         Settings of the solver.
     device_name
@@ -155,20 +157,28 @@ def fit_map(
     chosen = initial or problem.gaussian
     details: dict[str, Any] = {}
     if method != "gaussian" and problem.coordinates.rank > 0:
+        others = untrained(problem) if method == "convex" and select and network is None else []
         fitted, result, details = _train(
             problem, method, options, steps, budget_s, seed, checkpoint_path, network, evaluations
         )
+        rivals = {one.name: [one.potential] for one in others}
+        figures = {one.name: one.figures for one in others}
         if result is None:
             reason = details["outcome"]
         else:
             curve += result.history
             row = next(row for row in result.history if row["step"] == details["kept_step"])
-            candidates[method] = {name: row[name] for name in baseline if name in row}
-            better, reason = better_than_gaussian(row)
-            if network is not None:
-                better, reason = True, "fitted from the initial map"
-            if better or not select:
-                winner, chosen = method, TransportMap(problem.coordinates, fitted)
+            rivals[method] = fitted
+            figures[method] = {name: row[name] for name in baseline if name in row}
+        candidates |= figures
+        best: str | None
+        if network is not None or not select:
+            best = method if result is not None else None
+            reason = "fitted from the initial map" if network is not None else "not compared"
+        else:
+            best, reason = choose(figures) if figures else (None, reason)
+        if best is not None:
+            winner, chosen = best, TransportMap(problem.coordinates, rivals[best])
     diagnostics = {
         "winner": winner,
         "reason": reason,
@@ -195,8 +205,9 @@ def _train(
 ) -> tuple[list[Potential], training.Result | None, dict[str, Any]]:
     """Fit a network, with a smaller rate when it diverges; no result when it always does."""
     options = options or (MinimaxOptions() if method == "minimax" else SemidualOptions())
-    if network is not None:
-        options = replace(options, hidden=network.hidden)
+    if network is not None and isinstance(options, SemidualOptions):
+        shape = {"pieces": network.pieces, "squares": network.squares}
+        options = replace(options, hidden=network.hidden, **shape)
     details: dict[str, Any] = {"diverged_learning_rates": []}
     for _ in range(ATTEMPTS):
         settings = asdict(options)

@@ -17,9 +17,12 @@ from otcal.runtime.errors import InputError
 from otcal.runtime.files import atomic_path, read_json, sha256, write_json
 from otcal.runtime.weights import read_tensors
 from otcal.transport.conjugate import conjugate
+from otcal.transport.convex import ConvexPotential
 from otcal.transport.coordinates import Coordinates
+from otcal.transport.entropic import EntropicPotential
 from otcal.transport.nicnn import InputConvexNetwork
-from otcal.transport.potentials import ConvexPotential, Potential, QuadraticPotential
+from otcal.transport.potentials import Potential, QuadraticPotential
+from otcal.transport.quantiles import QuantilePotential
 
 Samples = TypeVar("Samples", NDArray[np.floating], Tensor)
 
@@ -30,6 +33,8 @@ CHUNK = 8192
 _KINDS: dict[str, type[Potential]] = {
     "quadratic": QuadraticPotential,
     "convex": ConvexPotential,
+    "entropic": EntropicPotential,
+    "quantile": QuantilePotential,
     "icnn": InputConvexNetwork,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}

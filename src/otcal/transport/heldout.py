@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -154,7 +154,7 @@ class HeldOut:
         return (v if self.reference is None else v @ self.reference.axes) / self.unit
 
 
-def better_than_gaussian(figures: dict[str, float]) -> tuple[bool, str]:
+def better_than_gaussian(figures: Mapping[str, float]) -> tuple[bool, str]:
     """Decide whether a candidate replaces the Gaussian map, and say why.
 
     The gains in energy distance and (where there is one) dual value are added in units of their

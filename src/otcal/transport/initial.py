@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 
 from otcal.runtime.errors import InputError
+from otcal.transport.convex import ConvexPotential
 from otcal.transport.fitted import TransportMap
-from otcal.transport.potentials import ConvexPotential
 
 
 def starting_network(initial: TransportMap, method: str, features: int) -> ConvexPotential:

@@ -25,8 +25,8 @@ from torch.nn.utils import clip_grad_norm_
 from otcal.runtime.checkpoint import Tree
 from otcal.runtime.seeds import derive
 from otcal.transport.conjugate import conjugate
+from otcal.transport.convex import ConvexPotential
 from otcal.transport.heldout import HeldOut
-from otcal.transport.potentials import ConvexPotential
 
 SMALLEST_SCALE = 1e-6
 """Floor of a coordinate's relative spread."""
@@ -40,6 +40,9 @@ class SemidualOptions:
     ----------
     hidden
         Units of each layer of the potential.
+    pieces, squares
+        Pieces of its soft maximum, and squares for them beside those of the units (at most 16 per
+        coordinate); see `otcal.transport.convex.ConvexPotential`.
     learning_rate
         Highest learning rate of Adam; a cosine takes it to 0.2 % of this.
     batch
@@ -58,6 +61,8 @@ class SemidualOptions:
     """
 
     hidden: tuple[int, ...] = (128, 128)
+    pieces: int = 32
+    squares: int = 256
     learning_rate: float = 2e-2
     batch: int = 1024
     noise: float = 0.0
@@ -119,7 +124,14 @@ class SemidualFit:
             torch.manual_seed(derive(self.seed, "potential"))
             scales = spread.clamp_min(SMALLEST_SCALE) ** options.damping
             scales /= (scales * spread).square().mean().sqrt().clamp_min(SMALLEST_SCALE)
-            network = ConvexPotential(self.source.shape[1], options.hidden, scales=scales)
+            dimension = self.source.shape[1]
+            network = ConvexPotential(
+                dimension,
+                options.hidden,
+                scales=scales,
+                pieces=options.pieces,
+                squares=min(options.squares, 16 * dimension) if options.pieces else 0,
+            )
         potential = network.to(self.source.device)
         potential.start_at_identity(self.source[:4096])
         return potential

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from otcal.transport.conjugate import conjugate
-from otcal.transport.potentials import ConvexPotential, QuadraticPotential
+from otcal.transport.convex import ConvexPotential
+from otcal.transport.potentials import QuadraticPotential
 
 
 @pytest.mark.parametrize("d", [1, 8, 128])

@@ -7,22 +7,30 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from otcal.transport.convex import ConvexPotential
+from otcal.transport.entropic import EntropicPotential
 from otcal.transport.nicnn import InputConvexNetwork, NestedConvexNetwork
-from otcal.transport.potentials import ConvexPotential, Potential, hessian
+from otcal.transport.potentials import Potential, hessian
 
 
 def potential(kind: str, d: int, seed: int = 0) -> Potential:
     torch.manual_seed(seed)
     if kind == "icnn":
         return InputConvexNetwork(d, (24, 16))
-    network = ConvexPotential(d, (24, 16, 8), scales=torch.linspace(0.3, 2.0, d))
+    if kind == "entropic":
+        smooth = EntropicPotential(d, 50, epsilon=0.3)
+        smooth.points.copy_(torch.randn(50, d))
+        smooth.offsets.copy_(torch.randn(50))
+        return smooth
+    above = {"pieces": 5, "squares": 7} if kind == "pieces" else {}
+    network = ConvexPotential(d, (24, 16, 8), scales=torch.linspace(0.3, 2.0, d), **above)
     with torch.no_grad():  # away from the starting values, as a fit would leave it
         for parameter in network.parameters():
             parameter.add_(0.5 * torch.randn_like(parameter))
     return network
 
 
-KINDS = ["convex", "icnn"]
+KINDS = ["convex", "pieces", "icnn", "entropic"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -47,10 +55,10 @@ def test_jacobian_is_symmetric_and_positive_in_float32(kind: str, reach: float) 
     assert (smallest >= network.strong_convexity() - 1e-5 * size).all()
 
 
-@given(seed=st.integers(0, 10_000), reach=st.floats(0.01, 1e4))
-@settings(max_examples=30, deadline=None)
-def test_gradient_is_monotone_whatever_the_parameters(seed: int, reach: float) -> None:
-    network = potential("convex", 4, seed)
+@given(kind=st.sampled_from(KINDS), seed=st.integers(0, 10_000), reach=st.floats(0.01, 1e4))
+@settings(max_examples=60, deadline=None)
+def test_gradient_is_monotone_whatever_the_parameters(kind: str, seed: int, reach: float) -> None:
+    network = potential(kind, 4, seed)
     a, b = (reach * torch.randn(64, 4) for _ in range(2))
     change = network.value_and_gradient(a)[1] - network.value_and_gradient(b)[1]
     inner, length = (change * (a - b)).sum(1), (a - b).square().sum(1)
@@ -68,8 +76,10 @@ def test_written_out_gradient_agrees_with_autograd(kind: str) -> None:
     torch.testing.assert_close(gradient, expected)
 
 
-def test_parameter_gradient_agrees_with_autograd() -> None:
-    network = potential("convex", 5).double()
+@pytest.mark.parametrize("kind", ["convex", "pieces"])
+def test_parameter_gradient_agrees_with_autograd(kind: str) -> None:
+    network = potential(kind, 5).double()
+    assert isinstance(network, ConvexPotential)
     u, weights = torch.randn(40, 5, dtype=torch.float64), torch.randn(40, dtype=torch.float64)
     expected = torch.autograd.grad((weights * network(u)).sum(), list(network.parameters()))
     network.accumulate(u, weights)
@@ -77,9 +87,11 @@ def test_parameter_gradient_agrees_with_autograd() -> None:
         torch.testing.assert_close(parameter.grad, gradient)
 
 
-def test_start_is_close_to_the_identity() -> None:
+@pytest.mark.parametrize("pieces", [0, 32])
+def test_start_is_close_to_the_identity(pieces: int) -> None:
     torch.manual_seed(0)
-    network, u = ConvexPotential(16), torch.randn(2000, 16)
+    network = ConvexPotential(16, pieces=pieces, squares=2 * pieces)
+    u = torch.randn(2000, 16)
     network.start_at_identity(u)
     error = (network.gradient(u) - u).square().sum(1).mean()
     assert error < 0.05 * u.square().sum(1).mean()

@@ -1,0 +1,255 @@
+"""The default potential: a small network which is convex whatever its parameters are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from otcal.transport.potentials import Potential
+
+
+class _Pass(NamedTuple):
+    """Intermediate results of one forward and backward pass through the network."""
+
+    projections: Tensor  # Q w of every square, (n, M)
+    units: list[Tensor]  # z_i of every layer, (n, h_i)
+    slopes: Tensor  # ∂φ/∂t of every unit and piece, (n, H + K)
+    bends: Tensor  # ∂φ/∂(Q w)² of every square, (n, M)
+    value: Tensor  # what units and pieces add to φ, (n,)
+    warmth: Tensor  # ∂φ/∂ln τ, (n,)
+
+
+class ConvexPotential(Potential):
+    """A potential which is convex in u for every value of its parameters.
+
+    Layers of units with a quadratic skip from the input, and above them a soft maximum of pieces,
+
+        t_i = W_i z_{i-1} + S_i w + (Q_i w)² + b_i,   z_i = s(t_i),   s(t) = (t + √(t² + 1)) / 2,
+        r = V z_L + S w + P (Q w)² + b,
+        φ(u) = a · z_L + κ τ log Σ_k exp(r_k / τ) + ½ uᵀ diag(c) u + l · w,   w = D u.
+
+    W, V, P and a are elementwise squares, hence non-negative; τ > 0; c = floor + c₀ exp(D q) > 0;
+    D, c₀ and κ are fixed, D and c₀ diagonal. Every t and r is a sum of convex functions with
+    non-negative weights, s and the soft maximum are convex and increasing, so φ is convex; it is
+    strongly convex with μ = min c and its gradient grows linearly.
+
+    The quadratic skip lets a small network bend its level sets in a chosen direction; without it
+    an input-convex network (Amos et al., arXiv:1609.07152) needs many units to turn one ridge into
+    a bowl. A piece weighs all squares together, those of the units and `squares` more: a quadratic
+    of full rank. The soft maximum makes one of the pieces count here and another one there, as for
+    samples that consist of populations.
+
+    Gradients in u and in the parameters are written out: the semi-dual needs first derivatives
+    only, and they share one pass.
+
+    Parameters
+    ----------
+    dimension
+        Number of coordinates d.
+    hidden
+        Units of each layer.
+    floor
+        Smallest eigenvalue which the Hessian can take.
+    scales
+        D, shape (d,), default 1. Small scales for coordinates of small spread keep what the units
+        (and the optimiser's noise) add to the gradient there in proportion to that spread.
+    pieces
+        Number of pieces K; none without.
+    squares
+        Squares for the pieces beside those of the units.
+    """
+
+    scales: Tensor
+    stiffness: Tensor
+    strength: Tensor
+
+    def __init__(
+        self,
+        dimension: int,
+        hidden: Sequence[int] = (128, 128),
+        floor: float = 1e-3,
+        scales: Tensor | None = None,
+        pieces: int = 0,
+        squares: int = 0,
+    ) -> None:
+        super().__init__(dimension)
+        self.hidden, self.floor = tuple(hidden), floor
+        self.pieces, self.squares = pieces, squares
+        total, width = sum(hidden), math.sqrt(dimension)
+        parts = [
+            torch.randn(total + pieces, dimension) / width,
+            torch.randn(total, dimension) * 0.3 / width,
+            torch.randn(squares, dimension) / width,
+        ]
+        # One stacked matrix serves all skips: one large product instead of many small ones.
+        self.skips = nn.Parameter(torch.cat(parts))
+        self.biases = nn.Parameter(torch.randn(total + pieces) * 0.5)
+        layers = (*hidden, pieces) if pieces else hidden
+        self.roots = nn.ParameterList(
+            [
+                nn.Parameter((torch.rand(after, before) + 0.5) * 0.5 / math.sqrt(before))
+                for before, after in pairwise(layers)
+            ]
+        )
+        self.readout = nn.Parameter(torch.full((hidden[-1],), math.sqrt(0.3 / hidden[-1])))
+        if pieces:
+            count = total + squares
+            self.mixture = nn.Parameter((torch.rand(pieces, count) + 0.5) * 0.3 / math.sqrt(count))
+            self.warmth = nn.Parameter(torch.tensor(1.0))
+            self.register_buffer("strength", torch.tensor(0.5))
+        self.register_buffer("scales", torch.ones(dimension) if scales is None else scales)
+        self.register_buffer("stiffness", torch.full((dimension,), 0.75))
+        self.curvature = nn.Parameter(torch.zeros(dimension))
+        self.shift = nn.Parameter(torch.zeros(dimension))
+
+    def architecture(self) -> dict[str, Any]:
+        """Return the constructor's arguments, for saving."""
+        return {
+            "dimension": self.dimension,
+            "hidden": list(self.hidden),
+            "floor": self.floor,
+            "pieces": self.pieces,
+            "squares": self.squares,
+        }
+
+    @torch.no_grad()
+    def strong_convexity(self) -> float:
+        """Return μ = min c, a lower bound of every Hessian eigenvalue."""
+        return float(self._diagonal().min())
+
+    def forward(self, u: Tensor) -> Tensor:
+        """Return φ(u), shape (n,), differentiable by autograd in u and in the parameters."""
+        return self._value(u, self._evaluate(u))
+
+    @torch.no_grad()
+    def start_at_identity(self, u: Tensor) -> None:
+        """Choose c₀, l, κ and the size of a such that ∇φ(u) ≈ u on the points u, shape (n, d).
+
+        The network's own gradient is regressed on u, coordinate by coordinate; c₀ and l take what
+        is missing from the identity. No training is needed.
+        """
+        centred = u - u.mean(0)
+        rest = self.gradient(u) - u * self._diagonal() - self.shift * self.scales
+        variance = centred.square().mean(0)
+        slope = (rest * centred).mean(0) / variance.clamp_min(1e-6)
+        size = min(1.0, 0.5 / max(float(slope.max()), 1e-6))
+        self.readout.mul_(math.sqrt(size))
+        if self.pieces:
+            self.strength.mul_(size)
+        slope = size * slope
+        self.curvature.zero_()
+        self.stiffness.copy_((1.0 - slope - self.floor).clamp_min(0.05))
+        self.shift.copy_((slope * u.mean(0) - size * rest.mean(0)) / self.scales)
+
+    @torch.no_grad()
+    def value_and_gradient(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Return φ(u), shape (n,), and ∇φ(u), shape (n, d)."""
+        state = self._evaluate(u)
+        return self._value(u, state), self._gradient(u, state)
+
+    @torch.no_grad()
+    def gradient(self, u: Tensor) -> Tensor:
+        """Return ∇φ(u), shape (n, d)."""
+        return self._gradient(u, self._evaluate(u))
+
+    @torch.no_grad()
+    def accumulate(self, u: Tensor, weights: Tensor) -> Tensor:
+        """Add the parameters' gradient of Σ_k weights_k φ(u_k) to their ``.grad``.
+
+        Parameters
+        ----------
+        u
+            Points, shape (n, d).
+        weights
+            Signed weights, shape (n,).
+
+        Returns
+        -------
+        Tensor
+            φ(u), shape (n,).
+        """
+        state = self._evaluate(u)
+        slopes = state.slopes * weights[:, None]
+        bends = 2.0 * state.projections * state.bends * weights[:, None]
+        _add(self.skips, torch.cat([slopes, bends], dim=1).T @ (u * self.scales))
+        _add(self.biases, slopes.sum(0))
+        by_layer = slopes.split(self._widths(), dim=1)
+        for i, root in enumerate(self.roots):
+            _add(root, 2.0 * root * (by_layer[i + 1].T @ state.units[i]))
+        _add(self.readout, 2.0 * self.readout * (weights @ state.units[-1]))
+        if self.pieces:
+            _add(self.mixture, 2.0 * self.mixture * (by_layer[-1].T @ state.projections.square()))
+            _add(self.warmth, weights @ state.warmth)
+        curvature = self.scales * (self._diagonal() - self.floor)
+        _add(self.curvature, 0.5 * curvature * (weights @ (u * u)))
+        _add(self.shift, self.scales * (weights @ u))
+        return self._value(u, state)
+
+    def _diagonal(self) -> Tensor:
+        return self.floor + self.stiffness * (self.scales * self.curvature).exp()
+
+    def _widths(self) -> tuple[int, ...]:
+        return (*self.hidden, self.pieces) if self.pieces else self.hidden
+
+    def _evaluate(self, u: Tensor) -> _Pass:
+        total = sum(self.hidden)
+        linear, projections = ((u * self.scales) @ self.skips.T).tensor_split(
+            [total + self.pieces], dim=1
+        )
+        squares = projections * projections
+        own = squares[:, :total]
+        linear = linear + self.biases
+        weights = [root * root for root in self.roots]
+        units: list[Tensor] = []
+        rates: list[Tensor] = []
+        for i, t in enumerate((linear[:, :total] + own).split(self.hidden, dim=1)):
+            z, rate = _activate(torch.addmm(t, units[-1], weights[i - 1].T) if i else t)
+            units.append(z)
+            rates.append(rate)
+        value = units[-1] @ self.readout**2
+        above, warmth, extra = self.readout**2, torch.zeros_like(value), []
+        if self.pieces:
+            mixture = self.mixture * self.mixture
+            r = torch.addmm(linear[:, total:], squares, mixture.T)
+            temperature = self.warmth.exp()
+            r = torch.addmm(r, units[-1], weights[-1].T) / temperature
+            peak = torch.logsumexp(r, dim=1)
+            shares = self.strength * (r - peak[:, None]).exp()
+            value = value + self.strength * temperature * peak
+            warmth = temperature * (self.strength * peak - (shares * r).sum(1))
+            above, extra = above + shares @ weights.pop(), [shares]
+        slopes = [rates[-1] * above]
+        for weight, rate in zip(reversed(weights), reversed(rates[:-1]), strict=True):
+            slopes.append((slopes[-1] @ weight) * rate)
+        bends = torch.cat(slopes[::-1], dim=1)
+        stacked = torch.cat([bends, *extra], dim=1)
+        if self.pieces:
+            mixed = extra[0] @ mixture
+            bends = torch.cat([bends + mixed[:, :total], mixed[:, total:]], dim=1)
+        return _Pass(projections, units, stacked, bends, value, warmth)
+
+    def _value(self, u: Tensor, state: _Pass) -> Tensor:
+        return state.value + (u * u) @ (0.5 * self._diagonal()) + u @ (self.shift * self.scales)
+
+    def _gradient(self, u: Tensor, state: _Pass) -> Tensor:
+        outer = torch.cat([state.slopes, 2.0 * state.projections * state.bends], dim=1)
+        return u * self._diagonal() + (outer @ self.skips + self.shift) * self.scales
+
+
+def _activate(t: Tensor) -> tuple[Tensor, Tensor]:
+    """Return s(t) = (t + √(t² + 1)) / 2 and s'(t) = s(t) / √(t² + 1).
+
+    In this form both are non-negative in floating point as well: √(t² + 1) never rounds below |t|.
+    """
+    root = torch.sqrt(t * t + 1.0)
+    z = 0.5 * (t + root)
+    return z, z / root
+
+
+def _add(parameter: nn.Parameter, gradient: Tensor) -> None:
+    parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)

@@ -123,6 +123,7 @@ class _Fit:
             device_name=self.place,
             initial=self.nominal.map if warm else None,
             evaluations=EVALUATIONS,
+            diagnostics=False,
         )
         if fitted.diagnostics["winner"] != method:
             raise InputError(

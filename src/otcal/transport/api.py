@@ -15,6 +15,7 @@ from otcal.runtime import device, training
 from otcal.transport.budget import count_steps
 from otcal.transport.candidates import choose, untrained
 from otcal.transport.convex import ConvexPotential
+from otcal.transport.diagnostics import diagnose, displacement
 from otcal.transport.fitted import Inverse, Samples, TransportMap
 from otcal.transport.initial import starting_network
 from otcal.transport.minimax import MinimaxFit, MinimaxOptions
@@ -81,6 +82,7 @@ def fit_map(
     checkpoint_path: Path | None = None,
     initial: TransportMap | None = None,
     evaluations: int = 20,
+    diagnostics: bool = True,
 ) -> FittedMap:
     """Fit the optimal-transport map (quadratic cost) from one sample to another.
 
@@ -126,6 +128,8 @@ def fit_map(
         what such a fit is for, and significance is no reason to drop it.
     evaluations
         Held-out evaluations during the fit; in few dimensions they cost as much as the steps.
+    diagnostics
+        Add `otcal.transport.diagnostics.diagnose` to the map's diagnostics; some seconds.
 
     Raises
     ------
@@ -179,17 +183,18 @@ def fit_map(
             best, reason = choose(figures) if figures else (None, reason)
         if best is not None:
             winner, chosen = best, TransportMap(problem.coordinates, rivals[best])
-    diagnostics = {
+    known = {
         "winner": winner,
         "reason": reason,
         "candidates": candidates,
         "gradient_of_one_convex_potential": chosen.is_gradient,
         **details,
         **problem.describe(),
-        "displacement": problem.displacement(chosen),
+        "displacement": displacement(problem, chosen),
+        **(diagnose(problem, chosen, seed) if diagnostics else {}),
         "seconds": round(time.perf_counter() - start, 1),
     }
-    return FittedMap(chosen.to("cpu"), diagnostics, curve)
+    return FittedMap(chosen.to("cpu"), known, curve)
 
 
 def _train(

@@ -98,7 +98,7 @@ class HeldOut:
 
     def energy(self, moved: Tensor) -> Energy:
         """Return the energy distance of transported source points to the target."""
-        return energy(self._principal(moved), self._principal(self.target))
+        return energy(self.principal(moved), self.principal(self.target))
 
     def baseline(self) -> dict[str, float]:
         """Return the figures of the Gaussian map, whose dual value is the origin."""
@@ -117,7 +117,7 @@ class HeldOut:
             "energy": distance.value,
             "energy_gain": gain,
             "energy_error": error,
-            "sliced_w2": sliced_wasserstein(self._principal(moved), self._principal(self.target)),
+            "sliced_w2": sliced_wasserstein(self.principal(moved), self.principal(self.target)),
         }
 
     def composed(self, potentials: Sequence[Potential]) -> dict[str, float]:
@@ -149,7 +149,7 @@ class HeldOut:
             "conjugate_converged": float(found.converged.float().mean()),
         }
 
-    def _principal(self, v: Tensor) -> Tensor:
+    def principal(self, v: Tensor) -> Tensor:
         """Return v along principal directions, scaled to unit spread."""
         return (v if self.reference is None else v @ self.reference.axes) / self.unit
 

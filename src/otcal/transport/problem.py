@@ -74,14 +74,6 @@ class Problem:
         ]
         return [*map(float, self.source.shape), *map(float, self.target.shape), *sums]
 
-    def displacement(self, transport_map: TransportMap) -> dict[str, float]:
-        """Return quantiles of |T(x) − x| on held-out source points, in the features' units."""
-        place = self.held_out.source
-        anchor = self.coordinates.source_mean.expand(len(place), -1)
-        x = self.coordinates.decode_source(place, self.coordinates.target_mean.expand_as(anchor))
-        length = (transport_map.transport(x) - x).norm(dim=1)
-        return {f"q{int(100 * q)}": float(torch.quantile(length, q)) for q in (0.05, 0.5, 0.95)}
-
 
 def prepare(
     source: Samples,

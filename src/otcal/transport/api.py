@@ -175,12 +175,13 @@ def fit_map(
             rivals[method] = fitted
             figures[method] = {name: row[name] for name in baseline if name in row}
         candidates |= figures
-        best: str | None
-        if network is not None or not select:
-            best = method if result is not None else None
+        best: str | None = None
+        if result is not None and (network is not None or not select):
+            best = method
             reason = "fitted from the initial map" if network is not None else "not compared"
-        else:
-            best, reason = choose(figures) if figures else (None, reason)
+        elif figures:
+            best, comparison = choose(figures)
+            reason = comparison if result is not None else f"{reason}; {comparison}"
         if best is not None:
             winner, chosen = best, TransportMap(problem.coordinates, rivals[best])
     known = {

@@ -315,12 +315,14 @@ def test_diverging_fit_is_started_again_with_a_smaller_rate() -> None:
 
 
 def test_fit_that_always_diverges_falls_back_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    source, target = samples(1000)
     hopeless = SemidualOptions(hidden=(16, 16), batch=64, learning_rate=1e8)
-    fitted = fit_map(source, target, steps=40, options=hopeless)
+    fitted = fit_map(*samples(1000, d=4), steps=40, options=hopeless)
     assert fitted.diagnostics["winner"] == "gaussian"
     assert fitted.diagnostics["reason"] == "the fit diverged at every learning rate"
     assert "diverged" in caplog.text
+    plane = fit_map(*samples(1000, d=2), steps=40, options=hopeless).diagnostics
+    assert plane["reason"].startswith("the fit diverged at every learning rate; entropic")
+    assert "convex" not in plane["candidates"]
 
 
 def test_every_point_is_visited_once_per_pass() -> None:

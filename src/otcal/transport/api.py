@@ -94,9 +94,10 @@ def fit_map(
         ``convex``: one convex potential, `otcal.transport.semidual`; ``minimax``: the solver of
         [MTG], `otcal.transport.minimax`; ``gaussian``: the closed form alone.
     budget_s
-        Wall-clock seconds for the fit. They are turned into a number of steps by timing the first
-        ones, so the learning-rate schedule is known from the start; the time is met roughly.
-        Default 60 when `steps` isn't given either; with both, whichever is shorter.
+        Wall-clock seconds for the network's fit, without the maps that need no training and the
+        diagnostics (some 20 s more in two dimensions). They are turned into a number of steps by
+        timing the first ones, so the learning-rate schedule is known from the start; the time is
+        met roughly. Default 60 when `steps` isn't given either; with both, the shorter one.
     steps
         Number of gradient steps. On one thread a fit by `steps` depends on the seed only.
     seed

@@ -1,0 +1,1 @@
+"""Accuracy of transport-map solvers on problems whose optimal map is known."""

@@ -1,0 +1,61 @@
+"""The figure: error against CPU time, a panel per family."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.lines import Line2D
+
+from accuracy.solvers import SOLVERS
+from otcal.figures import style
+
+_COLUMNS = 4
+_MARKERS = "oosvv^DDDDPPX"
+_COLOURS = (
+    "#8c8c8c",
+    "#c4c4c4",
+    "#d1182b",
+    "#7b4aa8",
+    "#a98bd0",
+    "#5c2d91",
+    "#bcd3f5",
+    "#7aa6ea",
+    "#1f5fd0",
+    "#0b2e73",
+    "#1b9e77",
+    "#0b5e45",
+    "#e08a00",
+)
+
+
+def draw(table: pd.DataFrame, stem: Path) -> None:
+    """Write `stem`.pdf and `stem`.png: points are seeds, lines join medians of the budgets."""
+    families = list(dict.fromkeys(table["family"]))
+    columns = min(_COLUMNS, len(families))
+    rows = math.ceil(len(families) / columns)
+    figure = style.new(2.6 * rows + 1.9, 3.2 * columns)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    looks = dict(zip(SOLVERS, zip(_COLOURS, _MARKERS, strict=True), strict=True))
+    for axes, family in zip(grid, families, strict=False):
+        panel = table[table["family"] == family]
+        for solver, (colour, marker) in looks.items():
+            points = panel[panel["solver"] == solver]
+            medians = points.groupby("budget_s")[["cpu_s", "l2_uvp"]].median()
+            axes.plot(medians["cpu_s"], medians["l2_uvp"], color=colour, linewidth=1.0)
+            axes.plot(
+                points["cpu_s"], points["l2_uvp"], marker, color=colour, markersize=5, alpha=0.8
+            )
+        axes.set(xscale="log", yscale="log", title=family)
+    for axes in grid[len(families) :]:
+        axes.remove()
+    figure.supxlabel("CPU time of the fit (s)", fontsize=13)
+    figure.supylabel("L2-UVP (%)", fontsize=13)
+    present = [name for name in looks if name in set(table["solver"])]
+    handles = [
+        Line2D([], [], color=looks[name][0], marker=looks[name][1], label=SOLVERS[name].title)
+        for name in present
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(3, columns), fontsize=9)
+    style.save(figure, stem)

@@ -1,0 +1,72 @@
+"""The table of results: a CSV file with a row per family, solver, seed and budget."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+KEY = ("family", "solver", "seed", "budget_s", "version")
+FIGURES = (
+    "l2_uvp",
+    "cosine",
+    "cpu_s",
+    "wall_s",
+    "steps",
+    "points_per_s",
+    "energy",
+    "sliced_w2",
+    "peak_rss_mb",
+    "notes",
+)
+
+Key = tuple[str, ...]
+
+
+def key(row: Mapping[str, Any]) -> Key:
+    """Return what identifies a row."""
+    return tuple(str(row[name]) for name in KEY)
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a file, none when there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def append(path: Path, row: Mapping[str, Any]) -> None:
+    """Add one row, which is on disk when this returns."""
+    new = not path.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [*KEY, *FIGURES])
+        if new:
+            writer.writeheader()
+        writer.writerow({name: _cell(value) for name, value in row.items()})
+
+
+def frame(rows: list[dict[str, str]]) -> pd.DataFrame:
+    """Return the rows as a data frame with numbers."""
+    table = pd.DataFrame(rows, columns=[*KEY, *FIGURES])
+    numbers = [name for name in table if name not in ("family", "solver", "version", "notes")]
+    table[numbers] = table[numbers].apply(pd.to_numeric)
+    return table
+
+
+def summarise(table: pd.DataFrame) -> pd.DataFrame:
+    """Return medians over the seeds, with the range of the error."""
+    groups = table.groupby(["family", "budget_s", "solver"], sort=False)
+    summary = groups[["l2_uvp", "cosine", "cpu_s", "points_per_s", "energy", "sliced_w2"]].median()
+    summary.insert(1, "lowest", groups["l2_uvp"].min())
+    summary.insert(2, "highest", groups["l2_uvp"].max())
+    summary["seeds"] = groups["seed"].nunique()
+    return summary.reset_index()
+
+
+def _cell(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else value

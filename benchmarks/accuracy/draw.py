@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from accuracy.solvers import SOLVERS
 from otcal.figures import style
@@ -35,7 +36,8 @@ def draw(table: pd.DataFrame, stem: Path) -> None:
     families = list(dict.fromkeys(table["family"]))
     columns = min(_COLUMNS, len(families))
     rows = math.ceil(len(families) / columns)
-    figure = style.new(2.6 * rows + 1.9, 3.2 * columns)
+    figure = style.new(3.0 * rows + 1.9, 3.6 * columns)
+    figure.set_layout_engine("constrained", h_pad=0.06, w_pad=0.06)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     looks = dict(zip(SOLVERS, zip(_COLOURS, _MARKERS, strict=True), strict=True))
     for axes, family in zip(grid, families, strict=False):
@@ -48,10 +50,14 @@ def draw(table: pd.DataFrame, stem: Path) -> None:
                 points["cpu_s"], points["l2_uvp"], marker, color=colour, markersize=5, alpha=0.8
             )
         axes.set(xscale="log", yscale="log", title=family)
+        axes.margins(0.12)
+        axes.set(xlabel="CPU time of the fit (s)", ylabel="L2-UVP (%)")
+        axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
     for axes in grid[len(families) :]:
         axes.remove()
-    figure.supxlabel("CPU time of the fit (s)", fontsize=13)
-    figure.supylabel("L2-UVP (%)", fontsize=13)
     present = [name for name in looks if name in set(table["solver"])]
     handles = [
         Line2D([], [], color=looks[name][0], marker=looks[name][1], label=SOLVERS[name].title)

@@ -93,16 +93,16 @@ SOLVERS = {
     "minimax-small-preconditioned": Entry(
         "minimax, 2 × 256, our coordinates", "ours.minimax", {**_SMALL, "precondition": True}
     ),
-    "ott-neural-dual-convex": Entry(
-        "OTT neural dual, convex, documented",
-        "neural.neural_dual",
-        {"hidden": (64, 64, 64, 64), "convex": True},
-        **_OTT,
-    ),
     "ott-neural-dual": Entry(
         "OTT neural dual, documented", "neural.neural_dual", {"hidden": (64, 64, 64, 64)}, **_OTT
     ),
     "ott-neural-dual-tuned": Entry("OTT neural dual, tuned", "neural.neural_dual", _TUNED, **_OTT),
+    "ott-neural-dual-convex": Entry(
+        "OTT neural dual, tuned, convex",
+        "neural.neural_dual",
+        {**_TUNED, "hidden": (64, 64), "convex": True},
+        **_OTT,
+    ),
     "ott-neural-dual-preconditioned": Entry(
         "OTT neural dual, tuned, our coordinates",
         "neural.neural_dual",

@@ -31,7 +31,7 @@ MONITOR = {"convex": "dual", "minimax": "energy"}
 """Held-out figure whose lowest value is the best state: the objective where there is one."""
 
 ATTEMPTS = 3
-"""Fits that diverge are started again this often, each time with a quarter of the rate."""
+"""Fits at most: after one that diverges, the next has a quarter of the rate."""
 
 
 @dataclass

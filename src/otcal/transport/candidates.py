@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from otcal.transport.entropic import LARGEST_DIMENSION, entropic_path
-from otcal.transport.heldout import HeldOut, better_than_gaussian
+from otcal.transport.heldout import better_than_gaussian
 from otcal.transport.potentials import Potential
 from otcal.transport.problem import Problem
 from otcal.transport.quantiles import match_quantiles
@@ -45,15 +45,15 @@ def untrained(problem: Problem) -> list[Candidate]:
         potential = match_quantiles(problem.source, problem.target)
         found.append(Candidate("quantile", potential, held_out.semidual(potential)))
     if rank <= LARGEST_DIMENSION:
-        found.append(_entropic(problem, held_out))
+        found.append(_entropic(problem))
     return found
 
 
-def _entropic(problem: Problem, held_out: HeldOut) -> Candidate:
+def _entropic(problem: Problem) -> Candidate:
     """Follow ε down until the held-out dual value rises."""
     best: Candidate | None = None
     for potential in entropic_path(problem.source, problem.target):
-        figures = {**held_out.semidual(potential), "epsilon": potential.epsilon}
+        figures = {**problem.held_out.semidual(potential), "epsilon": potential.epsilon}
         if best is not None and figures["dual"] > best.figures["dual"]:
             break
         best = Candidate("entropic", potential, figures)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from otcal.transport.potentials import Potential
 
@@ -211,27 +212,31 @@ class ConvexPotential(Potential):
             z, rate = _activate(torch.addmm(t, units[-1], weights[i - 1].T) if i else t)
             units.append(z)
             rates.append(rate)
-        value = units[-1] @ self.readout**2
-        above, warmth, extra = self.readout**2, torch.zeros_like(value), []
+        above = self.readout**2
+        value = units[-1] @ above
+        warmth = torch.zeros_like(value)
         if self.pieces:
             mixture = self.mixture * self.mixture
-            r = torch.addmm(linear[:, total:], squares, mixture.T)
-            temperature = self.warmth.exp()
-            r = torch.addmm(r, units[-1], weights[-1].T) / temperature
-            peak = torch.logsumexp(r, dim=1)
-            shares = self.strength * (r - peak[:, None]).exp()
-            value = value + self.strength * temperature * peak
-            warmth = temperature * (self.strength * peak - (shares * r).sum(1))
-            above, extra = above + shares @ weights.pop(), [shares]
+            r = linear[:, total:] + squares @ mixture.T + units[-1] @ weights[-1].T
+            peak, shares, warmth = self._soft_maximum(r)
+            value, above = value + peak, above + shares @ weights.pop()
         slopes = [rates[-1] * above]
         for weight, rate in zip(reversed(weights), reversed(rates[:-1]), strict=True):
             slopes.append((slopes[-1] @ weight) * rate)
-        bends = torch.cat(slopes[::-1], dim=1)
-        stacked = torch.cat([bends, *extra], dim=1)
+        bends = outer = torch.cat(slopes[::-1], dim=1)
         if self.pieces:
-            mixed = extra[0] @ mixture
-            bends = torch.cat([bends + mixed[:, :total], mixed[:, total:]], dim=1)
-        return _Pass(projections, units, stacked, bends, value, warmth)
+            outer = torch.cat([outer, shares], dim=1)
+            bends = pad(bends, (0, self.squares)) + shares @ mixture
+        return _Pass(projections, units, outer, bends, value, warmth)
+
+    def _soft_maximum(self, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return κ τ log Σ exp(r/τ), shape (n,), and its slopes in r, (n, K), and in ln τ, (n,)."""
+        temperature = self.warmth.exp()
+        r = r / temperature
+        peak = torch.logsumexp(r, dim=1)
+        shares = self.strength * (r - peak[:, None]).exp()
+        warmth = temperature * (self.strength * peak - (shares * r).sum(1))
+        return self.strength * temperature * peak, shares, warmth
 
     def _value(self, u: Tensor, state: _Pass) -> Tensor:
         return state.value + (u * u) @ (0.5 * self._diagonal()) + u @ (self.shift * self.scales)

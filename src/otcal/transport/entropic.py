@@ -135,8 +135,8 @@ def _sinkhorn(
 ) -> tuple[Tensor, Tensor]:
     """Return the dual potentials: matrix products with a kernel into which they are absorbed.
 
-    One update of each in logarithms makes the kernel's row sums one, whatever ε was before; then
-    the factors stay near one, and the kernel need not be made again but when they do not.
+    Some updates in logarithms bring potentials of another ε to where the factors stay near one, in
+    single precision as well; the kernel is then made once.
     """
     n, m = cost.shape
     for _ in range(4):

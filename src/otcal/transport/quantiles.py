@@ -12,8 +12,10 @@ from torch import Tensor
 from otcal.transport.potentials import Potential
 
 PER_KNOT = 20
-"""Points between two knots: averages over so many are what the map interpolates."""
+"""Order statistics of a knot, on average, in small samples."""
+
 MOST_KNOTS = 128
+"""Knots in large ones: more of them follow the sample."""
 
 
 class QuantilePotential(Potential):
@@ -37,8 +39,8 @@ class QuantilePotential(Potential):
     def __init__(self, dimension: int, knots: int, floor: float = 1e-4) -> None:
         super().__init__(dimension)
         self.floor = floor
-        for name, count in (("places", knots), ("heights", knots), ("areas", knots)):
-            self.register_buffer(name, torch.zeros(count))
+        for name in ("places", "heights", "areas"):
+            self.register_buffer(name, torch.zeros(knots))
         # Beyond the outer knots the map goes on with slopes of its own.
         self.register_buffer("slopes", torch.ones(knots + 1))
 
@@ -72,8 +74,8 @@ class QuantilePotential(Potential):
 def match_quantiles(source: Tensor, target: Tensor) -> QuantilePotential:
     """Return the potential that takes quantiles of the source to those of the target.
 
-    Knots are means of equally many neighbouring order statistics, fewer of them towards the ends,
-    where the density is small.
+    Knots are means over neighbouring order statistics: many in the middle, few towards the ends,
+    where the density is small and the map may be steep.
 
     Parameters
     ----------

@@ -1,0 +1,74 @@
+"""The benchmark's command: rows that are there aren't measured again; what is missing is named."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import transport_accuracy
+from accuracy import table
+from accuracy.solvers import REVISION, SOLVERS, Entry
+
+NUMBERS = {name: 1.5 for name in table.FIGURES if name != "notes"} | {"notes": "{}"}
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Return a function of options that runs the command; its rows cost nothing."""
+    measured = []
+
+    def run(row: dict[str, str]) -> dict[str, object]:
+        measured.append(table.key(row)[:4])
+        return {**row, **NUMBERS}
+
+    def call(*options: str) -> list[tuple[str, ...]]:
+        measured.clear()
+        monkeypatch.setattr(sys, "argv", ["command", "--output", str(tmp_path), *options])
+        transport_accuracy.main()
+        return list(measured)
+
+    monkeypatch.setattr(transport_accuracy, "run", run)
+    monkeypatch.setattr(transport_accuracy, "draw", lambda rows, stem: None)
+    return call
+
+
+def test_only_missing_rows_are_measured(command, tmp_path: Path) -> None:
+    options = ["--families", "gauss-2", "--solvers", "linear", "otcal", "--seeds", "1"]
+    assert command(*options) == [("gauss-2", "linear", "1", "0"), ("gauss-2", "otcal", "1", "60")]
+    assert command(*options) == []
+    assert command(*options, "2") == [
+        ("gauss-2", "linear", "2", "0"),
+        ("gauss-2", "otcal", "2", "60"),
+    ]
+    # The closed form doesn't depend on the budget.
+    assert command(*options, "--budget", "5") == [("gauss-2", "otcal", "1", "5")]
+    assert len(table.read(tmp_path / "accuracy.csv")) == 5
+
+
+def test_another_version_is_measured_again(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["--families", "gauss-2", "--solvers", "linear", "--seeds", "1"]
+    assert len(command(*options)) == 1
+    monkeypatch.setattr("accuracy.solvers.REVISION", REVISION + 1)
+    assert len(command(*options)) == 1
+    assert command(*options) == []
+
+
+def test_missing_package_is_named(
+    command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(SOLVERS, "other", Entry("Other", "other.fit", imports=("no_such_module",)))
+    with pytest.raises(SystemExit):
+        command("--solvers", "other")
+    message = capsys.readouterr().err
+    assert "no_such_module" in message
+    assert ".[bench]" in message
+
+
+def test_summary_has_medians_and_ranges() -> None:
+    base = {"family": "gauss-2", "solver": "linear", "budget_s": "0", "version": "1", **NUMBERS}
+    rows = [{**base, "seed": str(seed), "l2_uvp": str(seed)} for seed in (1, 2, 6)]
+    (summary,) = table.summarise(table.frame(rows)).to_dict("records")
+    assert (summary["l2_uvp"], summary["lowest"], summary["highest"]) == (2, 1, 6)
+    assert summary["seeds"] == 3

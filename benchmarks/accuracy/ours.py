@@ -14,12 +14,12 @@ from otcal.transport.minimax import MinimaxOptions
 
 def gaussian(source: Points, target: Points, clock: Clock, seed: int) -> Fit:
     """Fit the affine map in closed form."""
-    return _fit(fit_map(source, target, method="gaussian", seed=seed))
+    return _fit(fit_map(source, target, method="gaussian", seed=seed, diagnostics=False))
 
 
 def convex(source: Points, target: Points, clock: Clock, seed: int) -> Fit:
     """Fit with default settings; `fit_map` measures its budget by the wall clock."""
-    return _fit(fit_map(source, target, budget_s=clock.budget, seed=seed))
+    return _fit(fit_map(source, target, budget_s=clock.budget, seed=seed, diagnostics=False))
 
 
 def minimax(
@@ -41,6 +41,7 @@ def minimax(
         seed=seed,
         precondition=precondition,
         select=False,
+        diagnostics=False,
         options=MinimaxOptions(blocks=blocks, hidden=hidden),
     )
     return _fit(fitted)

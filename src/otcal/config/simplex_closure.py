@@ -36,9 +36,11 @@ class FlavourMaps(Block):
     hidden: tuple[Width, ...] = Field(
         (64, 64), min_length=1, description="Units of each layer of the potential."
     )
-    learning_rate: float = Field(0.02, gt=0, description="Highest rate of Adam; a cosine ends it.")
+    learning_rate: float = Field(0.02, gt=0, description="Rate of Adam before it falls.")
     variation_learning_rate: float = Field(0.01, gt=0, description="The same of a variation's map.")
-    batch: int = Field(1024, ge=1, description="Source and target jets per step.")
+    batch: int = Field(
+        1024, ge=1, description="Source and target jets per step at most: a power of two is used."
+    )
     noise: float = Field(
         0.0,
         ge=0,
@@ -90,7 +92,9 @@ class _MapSpec(Block):
     flavour: str = Field(description="Flavour whose jets are moved.")
     steps: int = Field(ge=1, description="Gradient steps.")
     learning_rate: float = Field(gt=0, description="Highest rate of Adam.")
-    batch: int = Field(1024, ge=1, description="Source and target jets per step.")
+    batch: int = Field(
+        1024, ge=1, description="Source and target jets per step at most: a power of two is used."
+    )
     noise: float = Field(0.0, ge=0, description="Noise added to the training jets.")
     tolerance: float = Field(0.002, gt=0, description="Residual of the conjugation.")
     splits: Splits = Field(Splits(), description="Shares of the MC jets; test is left alone.")

@@ -28,8 +28,10 @@ class ConvexSpec(Block):
         description="Quadratic pieces of a soft maximum above the units; 0 leaves it out.",
     )
     squares: int = Field(256, ge=0, description="Squares for the pieces, beside one of each unit.")
-    learning_rate: float = Field(0.01, gt=0, description="Highest rate of Adam; a cosine ends it.")
-    batch: int = Field(1024, ge=1, description="Source and target jets per step.")
+    learning_rate: float = Field(0.01, gt=0, description="Rate of Adam before it falls.")
+    batch: int = Field(
+        1024, ge=1, description="Source and target jets per step at most: a power of two is used."
+    )
     noise: float = Field(
         0.25,
         ge=0,

@@ -27,11 +27,13 @@ class Progress:
         if sys.stderr.isatty():
             self.bar = tqdm(total=total, desc=label, unit=unit, initial=done, unit_scale=True)
 
-    def advance(self, amount: float = 1, note: str = "") -> None:
-        """Add `amount`; `note` is shown behind the numbers."""
+    def advance(self, amount: float = 1, note: str = "", total: float | None = None) -> None:
+        """Add `amount`; `note` is shown behind the numbers, `total` replaces what is expected."""
         self.done += amount
         self.note = note or self.note
+        self.total = self.total if total is None else total
         if self.bar is not None:
+            self.bar.total = self.total
             if note:
                 self.bar.set_postfix_str(note, refresh=False)
             self.bar.update(amount)

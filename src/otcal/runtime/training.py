@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -53,8 +53,8 @@ class Result:
 def fit(
     trainee: Trainee,
     *,
-    steps: int,
-    evaluate_every: int,
+    steps: int | Callable[[], int],
+    evaluate_every: int | Callable[[int], bool],
     monitor: str,
     label: str,
     patience: int | None = None,
@@ -72,9 +72,11 @@ def fit(
     trainee
         Model, data and optimiser.
     steps
-        Number of optimisation steps.
+        Number of optimisation steps, or a function that returns it, for one that is decided during
+        the fit.
     evaluate_every
-        Evaluate after this many steps, and after the last one.
+        Evaluate after this many steps, or where this function of the step's number is true; in any
+        case after the last one.
     monitor
         Held-out metric to minimise.
     label
@@ -101,6 +103,8 @@ def fit(
     sums: dict[str, float] = {}
     first = count = 0
     known = dict(identity or {})
+    length = steps if callable(steps) else lambda: steps
+    due = evaluate_every if callable(evaluate_every) else lambda n: (n + 1) % evaluate_every == 0
     if checkpoint_path is not None and checkpoint_path.exists():
         saved = checkpoint.load_own(checkpoint_path, known)
         if saved is not None:
@@ -121,13 +125,14 @@ def fit(
             checkpoint.save(checkpoint_path, tree)
 
     saved_at = time.monotonic()
-    with progress(steps, label, "steps", done=first) as bar:
-        for number in range(first, steps):
+    number = first
+    with progress(length(), label, "steps", done=first) as bar:
+        while number < (total := length()):
             for name, value in trainee.step(number).items():
                 sums[name] = sums.get(name, 0.0) + float(value)
             count += 1
-            bar.advance()
-            if (number + 1) % evaluate_every == 0 or number + 1 == steps:
+            bar.advance(total=total)
+            if due(number) or number + 1 == length():
                 held_out = {name: float(value) for name, value in trainee.evaluate().items()}
                 if not math.isfinite(held_out[monitor]):
                     raise FloatingPointError(f"{label}: {monitor} is {held_out[monitor]}")
@@ -146,6 +151,7 @@ def fit(
             if time.monotonic() - saved_at >= checkpoint_every_s:
                 save(number + 1)
                 saved_at = time.monotonic()
+            number += 1
     if checkpoint_path is not None:
         checkpoint_path.unlink(missing_ok=True)
     return result

@@ -21,14 +21,15 @@ from otcal.transport.initial import starting_network
 from otcal.transport.minimax import MinimaxFit, MinimaxOptions
 from otcal.transport.potentials import Potential
 from otcal.transport.problem import Problem, prepare
+from otcal.transport.schedule import Schedule
 from otcal.transport.semidual import SemidualFit, SemidualOptions
 
 log = logging.getLogger(__name__)
 
 Method = Literal["convex", "minimax", "gaussian"]
 Options = SemidualOptions | MinimaxOptions
-MONITOR = {"convex": "dual", "minimax": "energy"}
-"""Held-out figure whose lowest value is the best state: the objective where there is one."""
+DEFAULT_BUDGET = 60.0
+"""Seconds of a fit for which neither steps nor a budget are given."""
 
 ATTEMPTS = 3
 """Fits at most: after one that diverges, the next has a quarter of the rate."""
@@ -82,6 +83,7 @@ def fit_map(
     checkpoint_path: Path | None = None,
     initial: TransportMap | None = None,
     evaluations: int = 20,
+    patience: int | None = 5,
     diagnostics: bool = True,
 ) -> FittedMap:
     """Fit the optimal-transport map (quadratic cost) from one sample to another.
@@ -94,12 +96,11 @@ def fit_map(
         ``convex``: one convex potential, `otcal.transport.semidual`; ``minimax``: the solver of
         [MTG], `otcal.transport.minimax`; ``gaussian``: the closed form alone.
     budget_s
-        Wall-clock seconds for the network's fit, without the maps that need no training and the
-        diagnostics (some 20 s more in two dimensions). They are turned into a number of steps by
-        timing the first ones, so the learning-rate schedule is known from the start; the time is
-        met roughly. Default 60 when `steps` isn't given either; with both, the shorter one.
+        Wall-clock seconds for everything but the diagnostics, met roughly. The number of steps that
+        they allowed is in the map's diagnostics. Default 60 when `steps` isn't given either; with
+        both, the shorter one.
     steps
-        Number of gradient steps. On one thread a fit by `steps` depends on the seed only.
+        Number of gradient steps at most. On one thread a fit by `steps` depends on the seed only.
     seed
         Seed of networks and batches.
     validation
@@ -129,6 +130,10 @@ def fit_map(
         what such a fit is for, and significance is no reason to drop it.
     evaluations
         Held-out evaluations during the fit; in few dimensions they cost as much as the steps.
+    patience
+        Method ``convex`` ends its fit early, with a falling rate over some more steps, when so many
+        evaluations and 30 % of the steps so far have brought no lower held-out dual value; None:
+        never. A fit from `initial` does not end early: fits to be compared have equal batches.
     diagnostics
         Add `otcal.transport.diagnostics.diagnose` to the map's diagnostics; some seconds.
 
@@ -162,9 +167,13 @@ def fit_map(
     chosen = initial or problem.gaussian
     details: dict[str, Any] = {}
     if method != "gaussian" and problem.coordinates.rank > 0:
+        if steps is None and budget_s is None:
+            budget_s = DEFAULT_BUDGET
         others = untrained(problem) if method == "convex" and select and network is None else []
+        left = None if budget_s is None else max(0.0, budget_s - (time.perf_counter() - start))
+        length = Length(steps, left, evaluations, patience if network is None else None)
         fitted, result, details = _train(
-            problem, method, options, steps, budget_s, seed, checkpoint_path, network, evaluations
+            problem, method, options, length, seed, checkpoint_path, network
         )
         rivals = {one.name: [one.potential] for one in others}
         figures = {one.name: one.figures for one in others}
@@ -199,16 +208,24 @@ def fit_map(
     return FittedMap(chosen.to("cpu"), known, curve)
 
 
+@dataclass(frozen=True)
+class Length:
+    """How long a fit may last; the parameters are those of `fit_map`."""
+
+    steps: int | None
+    budget_s: float | None
+    evaluations: int
+    patience: int | None
+
+
 def _train(
     problem: Problem,
     method: Method,
     options: Options | None,
-    steps: int | None,
-    budget_s: float | None,
+    length: Length,
     seed: int,
     checkpoint_path: Path | None,
     network: ConvexPotential | None,
-    evaluations: int,
 ) -> tuple[list[Potential], training.Result | None, dict[str, Any]]:
     """Fit a network, with a smaller rate when it diverges; no result when it always does."""
     options = options or (MinimaxOptions() if method == "minimax" else SemidualOptions())
@@ -221,23 +238,17 @@ def _train(
         known = {"options": settings, "seed": seed, "data": problem.fingerprint(), "method": method}
         if network is not None:
             known["initial"] = [float(p.double().abs().sum()) for p in network.parameters()]
-
-        def build(count: int, options: Options = options) -> SemidualFit | MinimaxFit:
-            return _trainee(problem, options, count, seed, network)
-
-        count = count_steps(build, steps, budget_s, checkpoint_path, known)
-        trainee = build(count)
-        details |= {"steps": count, "options": settings}
+        details |= {"options": settings}
+        trainee: SemidualFit | MinimaxFit
         try:
-            result = training.fit(
-                trainee,
-                steps=count,
-                evaluate_every=max(1, count // evaluations),
-                monitor=MONITOR[method],
-                label=f"map ({method})",
-                checkpoint_path=checkpoint_path,
-                identity={**known, "steps": count},
-            )
+            if isinstance(options, MinimaxOptions):
+                trainee, result = _fit_minimax(
+                    problem, options, length, seed, checkpoint_path, known
+                )
+            else:
+                trainee, result = _fit_semidual(
+                    problem, options, length, seed, checkpoint_path, known, network
+                )
         except FloatingPointError as error:
             log.warning("%s; starting again with a quarter of the learning rate", error)
             if checkpoint_path is not None:
@@ -246,20 +257,65 @@ def _train(
             options = replace(options, learning_rate=0.25 * options.learning_rate)
             continue
         potentials, kept = _kept(trainee, result)
-        details |= {"kept_step": kept, "best_step": result.best_step}
+        last = int(result.history[-1]["step"])
+        details |= {"steps": last, "kept_step": kept, "best_step": result.best_step}
         return potentials, result, details
     details["outcome"] = "the fit diverged at every learning rate"
     log.warning("%s: %s", method, details["outcome"])
     return [], None, details
 
 
-def _trainee(
-    problem: Problem, options: Options, steps: int, seed: int, initial: ConvexPotential | None
-) -> SemidualFit | MinimaxFit:
+def _fit_semidual(
+    problem: Problem,
+    options: SemidualOptions,
+    length: Length,
+    seed: int,
+    checkpoint_path: Path | None,
+    known: dict[str, Any],
+    network: ConvexPotential | None,
+) -> tuple[SemidualFit, training.Result]:
+    schedule = Schedule(
+        length.steps, length.budget_s, evaluations=length.evaluations, patience=length.patience
+    )
     samples = (problem.source, problem.target, problem.held_out)
-    if isinstance(options, MinimaxOptions):
+    trainee = SemidualFit(*samples, problem.coordinates.spread, options, schedule, seed, network)
+    # A budget is no part of the identity: what is left of it differs from run to run.
+    result = training.fit(
+        trainee,
+        steps=lambda: schedule.total,
+        evaluate_every=schedule.due,
+        monitor="dual",
+        label="map (convex)",
+        checkpoint_path=checkpoint_path,
+        identity={**known, "steps": length.steps, "patience": length.patience},
+    )
+    return trainee, result
+
+
+def _fit_minimax(
+    problem: Problem,
+    options: MinimaxOptions,
+    length: Length,
+    seed: int,
+    checkpoint_path: Path | None,
+    known: dict[str, Any],
+) -> tuple[MinimaxFit, training.Result]:
+    def build(steps: int) -> MinimaxFit:
+        samples = (problem.source, problem.target, problem.held_out)
         return MinimaxFit(*samples, options, steps, seed)
-    return SemidualFit(*samples, problem.coordinates.spread, options, steps, seed, initial)
+
+    steps = count_steps(build, length.steps, length.budget_s, checkpoint_path, known)
+    trainee = build(steps)
+    result = training.fit(
+        trainee,
+        steps=steps,
+        evaluate_every=max(1, steps // length.evaluations),
+        monitor="energy",  # there is no dual value
+        label="map (minimax)",
+        checkpoint_path=checkpoint_path,
+        identity={**known, "steps": steps},
+    )
+    return trainee, result
 
 
 def _kept(

@@ -1,4 +1,4 @@
-"""Steps that a wall-clock budget affords, found by timing the first ones."""
+"""Steps of the saddle-point search that a wall-clock budget affords: all cost the same."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def count_steps(
     build
         Function of a number of steps that returns what will be trained.
     steps, budget_s, checkpoint_path
-        As for `otcal.transport.api.fit_map`.
+        As for `otcal.transport.api.fit_map`; one of the first two is given.
     known
         Identity of the fit without its number of steps, as it is in the checkpoint.
     """
@@ -36,7 +36,8 @@ def count_steps(
         count = saved.get("steps")
         if isinstance(count, int) and saved == {**known, "steps": count}:
             return count
-    affordable = max(20, int((60.0 if budget_s is None else budget_s) / _time_per_step(build)))
+    assert budget_s is not None
+    affordable = max(20, int(budget_s / _time_per_step(build)))
     return affordable if steps is None else min(steps, affordable)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -95,6 +96,14 @@ class HeldOut:
         self.conjugate = half_conjugate if reference is None else reference.conjugate(self.target)
         excess = (half - self.potential).mean() + (half_conjugate - self.conjugate).mean()
         self.identity = float(excess)
+
+    def head(self, count: int) -> HeldOut:
+        """Return the first points of both samples as held-out points of their own."""
+        part = copy.copy(self)
+        for name in ("source", "moved", "potential", "target", "points", "conjugate"):
+            setattr(part, name, getattr(self, name)[:count])
+        part.first = part.energy(part.moved)
+        return part
 
     def energy(self, moved: Tensor) -> Energy:
         """Return the energy distance of transported source points to the target."""

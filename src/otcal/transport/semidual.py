@@ -27,6 +27,8 @@ from otcal.runtime.seeds import derive
 from otcal.transport.conjugate import conjugate
 from otcal.transport.convex import ConvexPotential
 from otcal.transport.heldout import HeldOut
+from otcal.transport.schedule import Schedule
+from otcal.transport.strata import batches, cells
 
 SMALLEST_SCALE = 1e-6
 """Floor of a coordinate's relative spread."""
@@ -44,9 +46,9 @@ class SemidualOptions:
         Pieces of its soft maximum, and squares for them beside those of the units (at most 16 per
         coordinate); see `otcal.transport.convex.ConvexPotential`.
     learning_rate
-        Highest learning rate of Adam; a cosine takes it to 0.2 % of this.
+        Learning rate of Adam before it falls (`otcal.transport.schedule`).
     batch
-        Source and target points per step.
+        Source and target points per step at most (`otcal.transport.strata`).
     noise
         Standard deviation of the Gaussian noise added to the training points, in units of each
         coordinate's spread. The exact optimal map between two finite samples follows every point;
@@ -64,7 +66,7 @@ class SemidualOptions:
     pieces: int = 32
     squares: int = 256
     learning_rate: float = 2e-2
-    batch: int = 1024
+    batch: int = 256
     noise: float = 0.0
     damping: float = 0.5
     averaging: float = 0.1
@@ -84,8 +86,8 @@ class SemidualFit:
         Spread of each coordinate, shape (r,).
     options
         Settings.
-    steps
-        Length of the learning-rate schedule.
+    schedule
+        Length of the fit and learning rates.
     seed
         Seed of the potential and of the batches.
     initial
@@ -99,12 +101,12 @@ class SemidualFit:
         held_out: HeldOut,
         spread: Tensor,
         options: SemidualOptions,
-        steps: int,
+        schedule: Schedule,
         seed: int,
         initial: ConvexPotential | None = None,
     ) -> None:
         self.source, self.target, self.held_out = source, target, held_out
-        self.options, self.steps, self.seed, self.spread = options, steps, seed, spread
+        self.options, self.schedule, self.seed, self.spread = options, schedule, seed, spread
         self.points = target.clone()  # conjugate point of every target point
         if initial is None:
             self.potential = self._at_identity()
@@ -139,16 +141,16 @@ class SemidualFit:
     def step(self, number: int) -> Mapping[str, float]:
         """Do one descent step; return the share of target points whose conjugation failed."""
         options = self.options
-        rate = options.learning_rate * schedule(number, self.steps)
+        rate = options.learning_rate * self.schedule.rate(number)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        rows = self._batch("target", len(self.target), number)
-        u = self.source[self._batch("source", len(self.source), number)]
+        rows = self._batch("target", number)
+        u = self.source[self._batch("source", number)]
         v = self.target[rows]
         if options.noise:
             u, v = self._smear(u, number, 0), self._smear(v, number, 1)
         found = conjugate(
-            self.potential, v, self.points[rows], tolerance=options.tolerance, max_iterations=12
+            self.potential, v, self.points[rows], tolerance=options.tolerance, max_iterations=6
         )
         self.points[rows] = found.points
         # A point far from its conjugate would pull with a wrong gradient: it sits this step out.
@@ -174,6 +176,7 @@ class SemidualFit:
         figures = self.held_out.semidual(self.average)
         if not figures["dual"] < self.held_out.identity + 0.25 * self.source.shape[1]:
             raise FloatingPointError(f"the fit diverged: dual value {figures['dual']:.3g}")
+        self.schedule.observe(figures["dual"])
         return figures
 
     def weights(self) -> dict[str, Tensor]:
@@ -188,6 +191,7 @@ class SemidualFit:
             "optimiser": self.optimiser.state_dict(),
             "points": self.points,
             "held_out": self.held_out.points,
+            "schedule": self.schedule.state(),
         }
 
     def restore(self, state: Tree) -> None:
@@ -197,16 +201,16 @@ class SemidualFit:
         self.optimiser.load_state_dict(state["optimiser"])
         self.points = state["points"].to(self.target)
         self.held_out.points = state["held_out"].to(self.target)
+        self.schedule.restore(state["schedule"])
 
-    def _batch(self, side: str, size: int, number: int) -> Tensor:
+    def _batch(self, side: str, number: int) -> Tensor:
         """Return the rows of step `number`: every point once per pass, in an order by seed."""
-        batch = min(self.options.batch, size)
-        passes, position = divmod(number, size // batch)
+        points = self.source if side == "source" else self.target
+        size = self.options.batch
+        passes, position = divmod(number, len(points) // cells(size, len(points)))
         if self.orders.get(side, (-1,))[0] != passes:
-            generator = torch.Generator().manual_seed(derive(self.seed, side, passes))
-            order = torch.randperm(size, generator=generator).to(self.source.device)
-            self.orders[side] = (passes, order)
-        return self.orders[side][1][position * batch : (position + 1) * batch]
+            self.orders[side] = passes, batches(points, size, derive(self.seed, side, passes))
+        return self.orders[side][1][position]
 
     def _smear(self, points: Tensor, number: int, side: int) -> Tensor:
         generator = torch.Generator().manual_seed(derive(self.seed, "noise", number, side))
@@ -219,9 +223,3 @@ class SemidualFit:
         pairs = zip(self.average.parameters(), self.potential.parameters(), strict=True)
         for mean, parameter in pairs:
             mean.lerp_(parameter, share)
-
-
-def schedule(number: int, steps: int) -> float:
-    """Return the relative learning rate: a short linear rise, then a cosine from 1 to 0.002."""
-    rise = min(1.0, (number + 1) / min(100, max(1, steps // 10)))
-    return rise * (0.002 + 0.499 * (1.0 + math.cos(math.pi * number / steps)))

@@ -33,10 +33,10 @@ def test_few_warm_steps_reach_the_changed_map() -> None:
     assert uvp(nominal.transport(x), exact(x, 0.0)) < 0.2
     slow = SemidualOptions(batch=512, tolerance=0.002, learning_rate=0.01)
     target = exact(other, 0.15)
-    warm = fit_map(source, target, steps=100, options=slow, initial=nominal.map, evaluations=1)
+    warm = fit_map(source, target, steps=40, options=slow, initial=nominal.map, evaluations=1)
     # The change itself is resolved: common random numbers cancel most of the sampling noise.
     change = exact(x, 0.15) - exact(x, 0.0)
     seen = warm.transport(x) - nominal.transport(x)
     assert ((seen - change) ** 2).sum() < 0.1 * (change**2).sum()
-    cold = fit_map(source, target, steps=100, options=slow, select=False, evaluations=1)
+    cold = fit_map(source, target, steps=40, options=slow, select=False, evaluations=1)
     assert uvp(warm.transport(x), exact(x, 0.15)) < 0.5 * uvp(cold.transport(x), exact(x, 0.15))

@@ -1,0 +1,137 @@
+"""How long a fit lasts, and how its learning rate goes meanwhile."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+RISE = 30
+"""Steps in which the rate rises to its full value."""
+
+FALL = 0.3
+"""Share of the steps, at the end, in which it falls."""
+
+PLATEAU = 0.3
+"""Share of the steps so far that must have been in vain for a fit to end early."""
+
+FEWEST = 20
+"""Steps that a fit has however short its time."""
+
+
+class Schedule:
+    """A short linear rise, a constant rate, and a cosine to 0.2 % of it.
+
+    Nothing before the fall depends on the length of the fit. The length may therefore be decided on
+    the way, when the time runs out or held-out figures improve no more, and the fit is still the
+    same as one that was given this number of steps at the start.
+
+    Parameters
+    ----------
+    steps
+        Steps at most; None for as many as the time allows.
+    seconds
+        Wall-clock seconds, met roughly; None for no limit.
+    evaluations
+        Held-out evaluations if all steps, or all the time, are used. With a limit in time they are
+        spaced so that they take a tenth of it at most.
+    patience
+        The fall begins when so many evaluations, and `PLATEAU` of the steps so far, have brought no
+        lower value; None: not before its time.
+    clock
+        Returns seconds.
+
+    Raises
+    ------
+    ValueError
+        When neither steps nor seconds are given.
+    """
+
+    def __init__(
+        self,
+        steps: int | None,
+        seconds: float | None = None,
+        *,
+        evaluations: int = 20,
+        patience: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if steps is None and seconds is None:
+            raise ValueError("a schedule needs steps or seconds")
+        self.steps, self.seconds = steps, seconds
+        self.evaluations, self.patience, self.clock = evaluations, patience, clock
+        self.every = max(1, (steps or 0) // evaluations)
+        self.start, self.spent = clock(), 0.0
+        self.number = 0  # steps begun
+        self.ended = seconds is None  # whether the length is known
+        self.best, self.best_at, self.stale = math.inf, 0, 0
+        self.evaluated, self.cost = self.start, 0.0
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds so far, those of an interrupted fit that this one continues included."""
+        return self.spent + self.clock() - self.start
+
+    @property
+    def total(self) -> int:
+        """Number of steps; an estimate as long as it depends on the time."""
+        if self.ended:
+            return self.steps or FEWEST
+        assert self.seconds is not None
+        affordable = math.ceil(self.number * self.seconds / max(self.elapsed, 1e-9))
+        affordable = max(FEWEST, affordable, self.number + 1)
+        return affordable if self.steps is None else min(self.steps, affordable)
+
+    def rate(self, number: int) -> float:
+        """Return the relative learning rate of step `number` (from 0), which now begins."""
+        if self.number == 0:
+            self.start = self.evaluated = self.clock()
+        self.number = number + 1
+        if not self.ended and self.seconds is not None:
+            if self.elapsed >= (1.0 - FALL) * self.seconds:
+                self._end()
+            elif self.steps is not None and number >= (1.0 - FALL) * self.steps:
+                self.ended = True
+        rise = min(1.0, (number + 1) / RISE)
+        if not self.ended:
+            return rise
+        fall = max(0.0, (number / self.total - 1.0 + FALL) / FALL)
+        return rise * (0.002 + 0.499 * (1.0 + math.cos(math.pi * fall)))
+
+    def due(self, number: int) -> bool:
+        """Whether there is a held-out evaluation after step `number`."""
+        if self.seconds is None:
+            return (number + 1) % self.every == 0
+        pause = max(self.seconds / self.evaluations, 9.0 * self.cost)
+        due = self.clock() - self.evaluated >= pause
+        if due:
+            self.evaluated = self.clock()
+        return due
+
+    def observe(self, value: float) -> None:
+        """Take note of a held-out value: the lower, the better."""
+        self.cost, self.evaluated = self.clock() - self.evaluated, self.clock()
+        self.stale += 1
+        if value < self.best:
+            self.best, self.best_at, self.stale = value, self.number, 0
+        falling = self.ended and self.number >= (1.0 - FALL) * self.total
+        in_vain = self.number - self.best_at >= PLATEAU * self.number
+        if self.patience is not None and self.stale >= self.patience and in_vain and not falling:
+            self._end()
+
+    def state(self) -> dict[str, Any]:
+        """Return what a continued fit needs."""
+        names = ("steps", "number", "ended", "best", "best_at", "stale")
+        return {"spent": self.elapsed, **{name: getattr(self, name) for name in names}}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Put back what `state` returned."""
+        vars(self).update(state)
+        self.start = self.evaluated = self.clock()
+
+    def _end(self) -> None:
+        """Let the fall begin now."""
+        total = max(FEWEST, math.ceil(self.number / (1.0 - FALL)))
+        self.steps = total if self.steps is None else min(self.steps, total)
+        self.ended = True

@@ -28,7 +28,7 @@ from otcal.transport.conjugate import conjugate
 from otcal.transport.convex import ConvexPotential
 from otcal.transport.heldout import HeldOut
 from otcal.transport.schedule import Schedule
-from otcal.transport.strata import batches, cells
+from otcal.transport.strata import Batches
 
 SMALLEST_SCALE = 1e-6
 """Floor of a coordinate's relative spread."""
@@ -118,7 +118,10 @@ class SemidualFit:
         self.optimiser = torch.optim.Adam(
             self.potential.parameters(), options.learning_rate, betas=(0.9, 0.99), fused=True
         )
-        self.orders: dict[str, tuple[int, Tensor]] = {}
+        self.batches = {
+            side: Batches(points, options.batch, derive(seed, side))
+            for side, points in (("source", source), ("target", target))
+        }
 
     def _at_identity(self) -> ConvexPotential:
         options, spread = self.options, self.spread
@@ -144,8 +147,8 @@ class SemidualFit:
         rate = options.learning_rate * self.schedule.rate(number)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        rows = self._batch("target", number)
-        u = self.source[self._batch("source", number)]
+        rows = self.batches["target"].rows(number)
+        u = self.source[self.batches["source"].rows(number)]
         v = self.target[rows]
         if options.noise:
             u, v = self._smear(u, number, 0), self._smear(v, number, 1)
@@ -202,15 +205,6 @@ class SemidualFit:
         self.points = state["points"].to(self.target)
         self.held_out.points = state["held_out"].to(self.target)
         self.schedule.restore(state["schedule"])
-
-    def _batch(self, side: str, number: int) -> Tensor:
-        """Return the rows of step `number`: every point once per pass, in an order by seed."""
-        points = self.source if side == "source" else self.target
-        size = self.options.batch
-        passes, position = divmod(number, len(points) // cells(size, len(points)))
-        if self.orders.get(side, (-1,))[0] != passes:
-            self.orders[side] = passes, batches(points, size, derive(self.seed, side, passes))
-        return self.orders[side][1][position]
 
     def _smear(self, points: Tensor, number: int, side: int) -> Tensor:
         generator = torch.Generator().manual_seed(derive(self.seed, "noise", number, side))

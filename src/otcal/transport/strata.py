@@ -5,23 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from otcal.runtime.seeds import derive
+
 AXES = 4
 """Coordinates of widest spread in which cells are cut."""
 
-
-def cells(size: int, count: int) -> int:
-    """Return the number of cells for batches of `size` of `count` points: a power of two."""
-    return 1 << (min(size, count).bit_length() - 1)
+BLOCK = 1 << 17
+"""Points that are cut into cells at a time, roughly."""
 
 
-def batches(points: Tensor, size: int, seed: int) -> Tensor:
-    """Return the rows of a pass over the points, batch by batch, shape (n // c, c) for c `cells`.
+class Batches:
+    """The batches of a sample, pass after pass, as a function of their number.
 
-    The points are cut into as many cells as fit into a batch, a power of two, each of as many
-    points; every batch has one random point of every cell. A batch's mean of a function then
-    errs by what the function varies within the cells only: in few dimensions far less than that of
-    a random batch, in many about as much. It stays unbiased: which points a pass leaves out (fewer
-    than one batch), and their order, is random.
+    In a pass, the points are dealt to blocks at random, and a block is cut into as many cells as
+    fit into a batch, a power of two, each of as many points. A batch has one random point of every
+    cell of its block. The mean of a function over it errs by what the function varies within the
+    cells only: in few dimensions far less than over a random batch, in many about as much. It stays
+    unbiased: which points a pass leaves out (less than a batch per block) is random.
 
     Parameters
     ----------
@@ -30,18 +30,40 @@ def batches(points: Tensor, size: int, seed: int) -> Tensor:
     size
         Points of a batch at most.
     seed
-        Seed of the pass.
+        Seed.
     """
-    generator = torch.Generator().manual_seed(seed)
-    leaves = cells(size, len(points))
-    used = leaves * (len(points) // leaves)
-    rows = torch.randperm(len(points), generator=generator)[:used].to(points.device)[None]
-    axes = points.var(0, correction=0).topk(min(AXES, points.shape[1])).indices
-    seen = points[:, axes]
-    while len(rows) < leaves:
-        inside = seen[rows]
-        widest = inside.var(1, correction=0).argmax(1)
-        place = inside.gather(2, widest[:, None, None].expand(*rows.shape, 1)).squeeze(2)
-        rows = rows.gather(1, place.argsort(dim=1)).reshape(2 * len(rows), -1)
-    shuffle = torch.rand(rows.shape, generator=generator).argsort(dim=1).to(points.device)
-    return rows.gather(1, shuffle).T
+
+    def __init__(self, points: Tensor, size: int, seed: int) -> None:
+        self.points, self.seed = points, seed
+        self.cells = 1 << (min(size, len(points)).bit_length() - 1)
+        self.blocks = max(1, len(points) // BLOCK)
+        self.per_block = len(points) // self.blocks // self.cells
+        spread = points[:BLOCK].var(0, correction=0)
+        self.axes = spread.topk(min(AXES, points.shape[1])).indices
+        self.order: tuple[int, Tensor] | None = None  # pass, all rows
+        self.block: tuple[int, Tensor] | None = None  # block, its batches
+
+    def rows(self, number: int) -> Tensor:
+        """Return the rows of batch `number` (from 0), a power of two of them."""
+        block, position = divmod(number, self.per_block)
+        if self.block is None or self.block[0] != block:
+            self.block = block, self._cut(block)
+        return self.block[1][position]
+
+    def _cut(self, block: int) -> Tensor:
+        """Return the batches of a block, shape (batches, cells)."""
+        turn, part = divmod(block, self.blocks)
+        if self.order is None or self.order[0] != turn:
+            generator = torch.Generator().manual_seed(derive(self.seed, "pass", turn))
+            self.order = turn, torch.randperm(len(self.points), generator=generator)
+        used = self.per_block * self.cells
+        start = part * (len(self.points) // self.blocks)
+        rows = self.order[1][start : start + used].to(self.points.device)[None]
+        while len(rows) < self.cells:
+            inside = self.points[rows[:, :, None], self.axes]
+            widest = inside.var(1, correction=0).argmax(1)
+            place = inside.gather(2, widest[:, None, None].expand(*rows.shape, 1)).squeeze(2)
+            rows = rows.gather(1, place.argsort(dim=1)).reshape(2 * len(rows), -1)
+        generator = torch.Generator().manual_seed(derive(self.seed, "block", block))
+        shuffle = torch.rand(rows.shape, generator=generator).argsort(dim=1)
+        return rows.gather(1, shuffle.to(rows.device)).T.contiguous()

@@ -51,6 +51,15 @@ def test_lines_have_rate_elapsed_and_remaining_time(
     ]
 
 
+def test_the_total_may_change(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with progress(400, "fit", "steps") as bar:
+        clock.now += 20
+        bar.advance(100, total=200)
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "fit: 100/200 steps, 5 steps/s, 20 s elapsed, 20 s left"
+    )
+
+
 def test_a_line_every_fifteen_seconds_and_one_at_the_end(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -281,6 +281,16 @@ def test_history_has_means_between_evaluations_and_ends_with_the_last_step() -> 
     assert [row["loss"] for row in result.history] == [1.5, 5.5, 8.5]
 
 
+def test_length_and_evaluations_may_be_decided_on_the_way() -> None:
+    trainee = Scripted([0.0] * STEPS)
+    result = run(
+        trainee,
+        steps=lambda: 10 if trainee.number < 5 else 7,
+        evaluate_every=lambda number: number in (0, 2),
+    )
+    assert [row["step"] for row in result.history] == [1, 3, 7]
+
+
 def test_the_best_state_is_kept_not_the_last() -> None:
     result = run(Scripted([9, 5, 7, 3, 4, 3, 8, 8, 8, 8]), evaluate_every=1)
     assert (result.best_step, result.best_value) == (4, 3)

@@ -12,7 +12,7 @@ from otcal.samples.classes import CLASSES
 
 ConstituentFeature = Literal["pt", "deta", "dphi", "d0val", "d0err", "dzval", "dzerr"]
 JetFeature = Literal["pt", "eta", "phi", "energy", "nparticles"]
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -126,9 +126,10 @@ class Training(Block):
         None, ge=1, description="evaluations without improvement that stop it; null never stops"
     )
     precision: Precision = Field(
-        "bfloat16",
-        description="of the matrix products; weights and optimiser stay float32. bfloat16 is "
-        "about 1.6 times as fast on CPUs that have it; float16 is for older GPUs",
+        "auto",
+        description="of the matrix products; weights and optimiser stay float32. auto takes "
+        "bfloat16 on processors that have it, some 1.2 times as fast on a CPU, and float32 on "
+        "others, where bfloat16 is a hundred times slower; float16 is for older GPUs",
     )
     storage: Literal["memory", "disk"] = Field(
         "memory",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Literal
 
 import torch
@@ -10,7 +11,10 @@ import torch
 from otcal.runtime.errors import InputError
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+NATIVE_BFLOAT16 = ("amx_bf16", "avx512_bf16", "bf16")
+"""Instructions of CPUs that multiply in bfloat16; without them it is some hundred times slower."""
 
 
 def resolve(name: str) -> torch.device:
@@ -39,8 +43,25 @@ def resolve(name: str) -> torch.device:
     return torch.device(name)
 
 
+@cache
+def fastest_precision(device: torch.device) -> Precision:
+    """Return bfloat16 where the device multiplies in it, else float32."""
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu":
+        native = any(torch.cpu.get_capabilities().get(name, False) for name in NATIVE_BFLOAT16)
+    else:
+        native = False
+    return "bfloat16" if native else "float32"
+
+
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """Return the mixed-precision context for `precision`; float32 computes as it is."""
+    """Return the mixed-precision context for `precision`; float32 computes as it is.
+
+    `auto` is `fastest_precision`.
+    """
+    if precision == "auto":
+        precision = fastest_precision(device)
     if precision == "float32":
         return nullcontext()
     # Weights are cast once per pass, and the cache of casts is shared between threads.

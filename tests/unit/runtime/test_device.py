@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from otcal.runtime.device import autocast, limit_threads, resolve
+from otcal.runtime.device import autocast, fastest_precision, limit_threads, resolve
 from otcal.runtime.errors import InputError
 
 
@@ -49,6 +49,40 @@ def test_precision_of_a_matrix_product() -> None:
     with autocast(cpu, "bfloat16"):
         assert (a @ a).dtype == torch.bfloat16
     assert (a @ a).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({"avx2": True, "avx512_bf16": False, "amx_bf16": False}, torch.float32),
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": True}, torch.bfloat16),
+        ({"neon": True, "bf16": True}, torch.bfloat16),
+        ({}, torch.float32),
+    ],
+)
+def test_automatic_precision_is_what_the_cpu_multiplies_in(
+    capabilities: dict[str, bool], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fastest_precision.cache_clear()
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: capabilities)
+    a = torch.ones(4, 4)
+    with autocast(torch.device("cpu"), "auto"):
+        assert (a @ a).dtype == expected
+    fastest_precision.cache_clear()
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, "bfloat16"), (False, "float32")])
+def test_automatic_precision_on_a_gpu(
+    native: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fastest_precision.cache_clear()
+    monkeypatch.setattr(
+        "torch.cuda.is_bf16_supported", lambda including_emulation: native or including_emulation
+    )
+    assert fastest_precision(torch.device("cuda")) == expected
+    assert fastest_precision(torch.device("mps")) == "float32"
+    fastest_precision.cache_clear()
 
 
 def test_threads_are_limited_only_when_asked() -> None:

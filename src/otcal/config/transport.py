@@ -28,9 +28,13 @@ class ConvexSpec(Block):
         description="Quadratic pieces of a soft maximum above the units; 0 leaves it out.",
     )
     squares: int = Field(256, ge=0, description="Squares for the pieces, beside one of each unit.")
-    learning_rate: float = Field(0.01, gt=0, description="Rate of Adam before it falls.")
+    learning_rate: float = Field(
+        0.003,
+        gt=0,
+        description="Rate of Adam before it falls. With few jets a high one follows single jets.",
+    )
     batch: int = Field(
-        1024, ge=1, description="Source and target jets per step at most: a power of two is used."
+        512, ge=1, description="Source and target jets per step at most: a power of two is used."
     )
     noise: float = Field(
         0.25,
@@ -81,8 +85,7 @@ class TransportConfig(Block):
     steps: int | None = Field(
         4000,
         ge=1,
-        description="Gradient steps. The map then depends on the seed only (on one thread). With "
-        "25,000 jets per side and noise, held-out closure gains up to some 150 passes over them.",
+        description="Gradient steps. The map then depends on the seed only (on one thread).",
     )
     budget_s: float | None = Field(
         None,

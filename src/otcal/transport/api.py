@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 Method = Literal["convex", "minimax", "gaussian"]
 Options = SemidualOptions | MinimaxOptions
+
 DEFAULT_BUDGET = 60.0
 """Seconds of a fit for which neither steps nor a budget are given."""
 
@@ -170,8 +171,8 @@ def fit_map(
         if steps is None and budget_s is None:
             budget_s = DEFAULT_BUDGET
         others = untrained(problem) if method == "convex" and select and network is None else []
-        left = None if budget_s is None else max(0.0, budget_s - (time.perf_counter() - start))
-        length = Length(steps, left, evaluations, patience if network is None else None)
+        deadline = None if budget_s is None else start + budget_s
+        length = Length(steps, deadline, evaluations, patience if network is None else None)
         fitted, result, details = _train(
             problem, method, options, length, seed, checkpoint_path, network
         )
@@ -210,12 +211,17 @@ def fit_map(
 
 @dataclass(frozen=True)
 class Length:
-    """How long a fit may last; the parameters are those of `fit_map`."""
+    """How long a fit may last: parameters of `fit_map`, with the time at which its budget ends."""
 
     steps: int | None
-    budget_s: float | None
+    deadline: float | None
     evaluations: int
     patience: int | None
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds that are left, None without a limit."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.perf_counter())
 
 
 def _train(
@@ -275,7 +281,7 @@ def _fit_semidual(
     network: ConvexPotential | None,
 ) -> tuple[SemidualFit, training.Result]:
     schedule = Schedule(
-        length.steps, length.budget_s, evaluations=length.evaluations, patience=length.patience
+        length.steps, length.seconds, evaluations=length.evaluations, patience=length.patience
     )
     samples = (problem.source, problem.target, problem.held_out)
     trainee = SemidualFit(*samples, problem.coordinates.spread, options, schedule, seed, network)
@@ -304,7 +310,7 @@ def _fit_minimax(
         samples = (problem.source, problem.target, problem.held_out)
         return MinimaxFit(*samples, options, steps, seed)
 
-    steps = count_steps(build, length.steps, length.budget_s, checkpoint_path, known)
+    steps = count_steps(build, length.steps, length.seconds, checkpoint_path, known)
     trainee = build(steps)
     result = training.fit(
         trainee,

@@ -13,6 +13,7 @@ from otcal.runtime.errors import InputError
 from otcal.transport.api import fit_map
 from otcal.transport.minimax import MinimaxFit, MinimaxOptions
 from otcal.transport.problem import prepare
+from otcal.transport.schedule import Schedule
 from otcal.transport.semidual import SemidualFit, SemidualOptions
 
 SMALL = SemidualOptions(hidden=(16, 16), batch=64, noise=0.1)
@@ -312,6 +313,20 @@ def test_diverging_fit_is_started_again_with_a_smaller_rate() -> None:
     fitted = fit_map(source, target, steps=40, options=wild)
     assert fitted.diagnostics["diverged_learning_rates"][0] == 200.0
     assert np.isfinite(fitted.transport(source)).all()
+
+
+def test_a_fit_that_diverged_leaves_less_time_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+
+    def schedule(steps: int | None, seconds: float, **settings: int) -> Schedule:
+        given.append(seconds)
+        return Schedule(steps, seconds, **settings)
+
+    monkeypatch.setattr("otcal.transport.api.Schedule", schedule)
+    hopeless = SemidualOptions(hidden=(16, 16), batch=64, learning_rate=1e8)
+    fit_map(*samples(1000, d=4), budget_s=60.0, steps=40, options=hopeless)
+    assert len(given) == 3
+    assert 60.0 > given[0] > given[1] > given[2]
 
 
 def test_fit_that_always_diverges_falls_back_and_says_so(caplog: pytest.LogCaptureFixture) -> None:

@@ -97,7 +97,10 @@ def test_files_say_what_was_fitted_and_on_what(latents: Path) -> None:
     assert diagnostics["points"] == counts
     with (latents / "learning_curve.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert [float(row["step"]) for row in rows] == [0.0, *range(3, 61, 3)]
+    # Shifted Gaussians: the fit may end early, having found nothing beyond the Gaussian map.
+    last = diagnostics["steps"]
+    assert 30 < last <= 60
+    assert [float(row["step"]) for row in rows] == [0.0, *range(3, last, 3), last]
     assert all(np.isfinite(float(row["energy"])) for row in rows)
     assert float(rows[0]["energy"]) == diagnostics["candidates"]["gaussian"]["energy"]
     notes = json.loads((latents / "map.json").read_text())["notes"]

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
 import subprocess
 import sys
 import time
@@ -21,8 +19,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 from torch import Tensor
 
+from accuracy.measure import peak_memory, use_one_core
 from accuracy.problems import build
 from otcal.figures import style
 from otcal.runtime import device
@@ -41,11 +41,11 @@ def bare(network: ConvexPotential, x: Tensor) -> Tensor:
     """Do the matrix products of one application and nothing else."""
     d, units = network.dimension, sum(network.hidden)
     wide = torch.empty(len(x), len(network.skips), device=x.device)
-    weights = [*network.roots]
+    axes = network.skips[:d]  # stands for the changes of coordinates
     for _ in range(2):  # there and back: every product of the value has one in the gradient
-        x = x @ torch.eye(d, device=x.device)  # change of coordinates
+        x = x @ axes
         torch.mm(x, network.skips.T, out=wide)
-        for weight in weights:
+        for weight in network.roots:
             wide[:, : weight.shape[1]] @ weight.T
         if network.pieces:
             wide[:, : units + network.squares] @ network.mixture.T
@@ -88,7 +88,6 @@ def fit(family: str, count: int, budget: float, place: torch.device) -> dict[str
     )
     seconds, steps = time.perf_counter() - start, fitted.diagnostics["steps"]
     error = l2_uvp(torch.from_numpy(np.asarray(fitted.transport(x))), torch.from_numpy(exact))
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     return {
         "family": family,
         "n": count,
@@ -97,7 +96,7 @@ def fit(family: str, count: int, budget: float, place: torch.device) -> dict[str
         "ms_per_step": 1e3 * seconds / steps,
         "l2_uvp": error,
         "samples_mb": 2 * samples[0].nbytes / 2**20,
-        "peak_rss_mb": memory,
+        "peak_rss_mb": peak_memory(),
     }
 
 
@@ -105,9 +104,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure the row that the command line names."""
     place = device.resolve(arguments.device)
     if place.type == "cpu":
-        torch.set_num_threads(1)
-        if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        use_one_core()
     if arguments.row[0] == "apply":
         return apply(int(arguments.row[1]), place)
     return fit(arguments.row[1], int(arguments.row[2]), arguments.budget, place)
@@ -166,6 +163,12 @@ def draw(table: pd.DataFrame, stem: Path) -> None:
         for axes, figure_name in zip(column, ("ms_per_step", "l2_uvp"), strict=True):
             axes.plot(rows[name], rows[figure_name], "o-")
             axes.set(xscale="log", yscale="log", xlabel=label)
+            axes.margins(0.1)
+            axes.set_xticks(rows[name], [f"{value:,}" for value in rows[name]])
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
         column[0].set_title(title)
     grid[0, 0].set_ylabel("time of the fit per step (ms)")
     grid[1, 0].set_ylabel("L2-UVP (%)")

@@ -34,12 +34,10 @@ def measure(family: str, solver: str, seed: int, budget: float) -> dict[str, Any
     wall, clock = time.perf_counter(), Clock(budget)
     fit = fit_solver(source, target, clock, seed)
     cost = {"cpu_s": clock.spent, "wall_s": time.perf_counter() - wall, "steps": fit.steps}
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
     return {
         **figures(problem, fit),
         **cost,
-        "peak_rss_mb": memory,
+        "peak_rss_mb": peak_memory(),
         "notes": json.dumps(fit.notes),
     }
 
@@ -62,6 +60,19 @@ def figures(problem: Problem, fit: Fit) -> dict[str, float]:
     }
 
 
+def peak_memory() -> float:
+    """Return the most memory that this process has had, in MiB."""
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def use_one_core() -> None:
+    """Compute on one thread, and on one core where the system allows it."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    torch.set_num_threads(1)
+
+
 def _speed(fit: Fit, x: Points) -> float:
     """Return points per CPU second."""
     clock, count = Clock(_APPLY), 0
@@ -79,9 +90,7 @@ def main() -> None:
     parser.add_argument("seed", type=int)
     parser.add_argument("budget", type=float)
     arguments = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    torch.set_num_threads(1)
+    use_one_core()
     print(json.dumps(measure(**vars(arguments))))
 
 

@@ -77,7 +77,8 @@ class Schedule:
     def total(self) -> int:
         """Number of steps; an estimate as long as it depends on the time."""
         if self.ended:
-            return self.steps or FEWEST
+            assert self.steps is not None
+            return self.steps
         assert self.seconds is not None
         affordable = math.ceil(self.number * self.seconds / max(self.elapsed, 1e-9))
         affordable = max(FEWEST, affordable, self.number + 1)

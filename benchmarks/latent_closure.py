@@ -68,9 +68,13 @@ def step(name: str, spec: str, *options: str | Path) -> float:
     return user + system
 
 
-def measure(spec: MapSpec, study: LatentStudy, folder: Path, scratch: Path) -> dict[str, float]:
-    """Fit, move, discriminate."""
+def measure(
+    spec: MapSpec | None, study: LatentStudy, folder: Path, scratch: Path
+) -> dict[str, float]:
+    """Fit, move, discriminate; without a map, between halves of the target."""
     latents = {name: folder / f"latents/{name}.parquet" for name in ("source", "target")}
+    if spec is None:
+        return discriminate(study, latents["target"], scratch)
     fitted, moved = scratch / "map.safetensors", scratch / "calibrated.parquet"
     seconds = step(
         "fit_map",
@@ -125,19 +129,19 @@ def main() -> None:
     jobs: list[tuple[str, str, MapSpec | None]] = [("floor", "-", None)]
     for changed, values in variants(study.map_spec()).items():
         jobs += [(changed, value, spec) for value, spec in values.items()]
-    known = {(row["changed"], row["value"]) for row in rows}
+    known = {(row["changed"], row["value"]): row for row in rows}
+    measured: dict[str, dict[str, float]] = {}  # the study's own settings are in every series
     for changed, value, spec in jobs:
-        if (changed, value) in known:
-            continue
-        with tempfile.TemporaryDirectory(dir=arguments.output) as name:
-            scratch = Path(name)
-            if spec is None:
-                found = discriminate(study, arguments.study / "latents/target.parquet", scratch)
-            else:
-                found = measure(spec, study, arguments.study, scratch)
-        rows.append({"changed": changed, "value": value, **found})
-        pd.DataFrame(rows).to_csv(path, index=False, float_format="%.5g")
-        print(rows[-1], flush=True)
+        same = "" if spec is None else spec.model_dump_json()
+        row = known.get((changed, value))
+        if row is None:
+            with tempfile.TemporaryDirectory(dir=arguments.output) as name:
+                found = measured.get(same) or measure(spec, study, arguments.study, Path(name))
+            row = {"changed": changed, "value": value, **found}
+            rows.append(row)
+            pd.DataFrame(rows).to_csv(path, index=False, float_format="%.5g")
+            print(row, flush=True)
+        measured[same] = {key: row[key] for key in row if key not in ("changed", "value")}
     draw(pd.DataFrame(rows), study, arguments.output / "closure")
 
 

@@ -171,7 +171,7 @@ def draw(table: pd.DataFrame, study: LatentStudy, stem: Path) -> None:
         if changed != "steps":
             axes.set_xticks(x(rows), [f"{value:,.0f}" for value in x(rows)])
             axes.xaxis.set_minor_locator(NullLocator())
-    grid[0].set_ylabel("AUC, calibrated against target, retrained")
+    grid[0].set_ylabel("AUC of a retrained discriminator")
     grid[0].legend()
     style.save(figure, stem)
 

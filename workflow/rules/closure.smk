@@ -30,11 +30,14 @@ rule train_discriminator:
         spec=discriminator_spec,
         code=code("train_discriminator"),
         device=SETTINGS.device,
+        checkpoint=results(
+            "latent/closure/discriminators/{layer}-{training}-{model}.checkpoint"
+        ),
     shell:
         "python -m otcal.steps.train_discriminator --spec {params.spec:q}"
         " --layer {wildcards.layer} --training {wildcards.training}"
         " --source {input.source} --target {input.target} --calibrated {input.calibrated}"
-        " --output {output.description} --scores {output.scores}"
+        " --output {output.description} --scores {output.scores} --checkpoint {params.checkpoint}"
         " --threads {threads} --device {params.device} > {log} 2>&1"
 
 

@@ -67,9 +67,11 @@ rule vary_flavour_maps:
     params:
         spec=variation_map_spec,
         code=code("vary_flavour_maps"),
+        checkpoint=results("simplex/maps/{flavour}/variations.checkpoint.safetensors"),
     shell:
         "python -m otcal.steps.vary_flavour_maps --spec {params.spec:q} --source {input.source}"
         " --target {input.target} --initial {input.initial} --output {output}"
+        " --checkpoint {params.checkpoint}"
         " --threads {threads} > {log} 2>&1"
 
 

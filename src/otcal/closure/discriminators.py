@@ -125,7 +125,7 @@ def fit_all(
     for number in range(spec.fits):
         seed = derive(spec.seed, label, number)
         known = {**(identity or {}), "seed": seed}
-        done = _kept(checkpoints, number, ".done")
+        unfinished, done = _kept(checkpoints, number) if checkpoints else (None, None)
         if done is not None and done.exists():
             saved = checkpoint.load_own(done, known)
             if saved is not None:
@@ -136,11 +136,11 @@ def fit_all(
             result = fit_linear(task, spec.model, seed)
         else:
             name = f"{label} {number + 1}/{spec.fits}"
-            path = _kept(checkpoints, number)
-            result = fit_mlp(task, spec.model, seed, device, name, path, known)
-        if done is not None:
+            result = fit_mlp(task, spec.model, seed, device, name, unfinished, known)
+        if done is not None and unfinished is not None:
             tensors = {name: torch.from_numpy(values) for name, values in result.scores.items()}
             checkpoint.save(done, {"identity": known, "summary": result.summary, "scores": tensors})
+            unfinished.unlink(missing_ok=True)
         fitted.append(result)
     return fitted
 
@@ -148,9 +148,8 @@ def fit_all(
 def forget(checkpoints: Path, fits: int) -> None:
     """Remove what `fit_all` kept beside `checkpoints`."""
     for number in range(fits):
-        for path in (_kept(checkpoints, number, ".done"), _kept(checkpoints, number)):
-            if path is not None:
-                path.unlink(missing_ok=True)
+        for path in _kept(checkpoints, number):
+            path.unlink(missing_ok=True)
 
 
 def fit_mlp(
@@ -237,7 +236,8 @@ def fit_linear(task: Task, spec: LinearSpec, seed: int) -> Fitted:
     return Fitted(summary, scores)
 
 
-def _kept(checkpoints: Path | None, number: int, state: str = "") -> Path | None:
-    if checkpoints is None:
-        return None
-    return checkpoints.with_name(f"{checkpoints.name}.fit{number}{state}.safetensors")
+def _kept(checkpoints: Path, number: int) -> tuple[Path, Path]:
+    """Return where an unfinished fit and a finished one are kept."""
+    stem = f"{checkpoints.name}.fit{number}"
+    unfinished, done = (f"{stem}{state}.safetensors" for state in ("", ".done"))
+    return checkpoints.with_name(unfinished), checkpoints.with_name(done)

@@ -27,7 +27,7 @@ from otcal.mixture.composition import Prior, compositions, logits, most_probable
 from otcal.mixture.events import Events
 from otcal.mixture.expansion import expand
 from otcal.mixture.switching import check_labels
-from otcal.runtime import checkpoint
+from otcal.runtime import checkpoint, interruption
 from otcal.runtime.errors import InputError
 from otcal.runtime.progress import progress
 
@@ -109,7 +109,8 @@ def fit(
     densities. With exact densities and without expansion the objective never falls.
 
     A checkpoint is kept after every iteration. A fit that finds its own goes on from there and
-    ends with the same bits (on one thread).
+    ends with the same bits (on one thread). In a step's command, a signal that asks to stop
+    (`otcal.runtime.interruption`) ends it after the iteration that it comes in.
 
     Parameters
     ----------
@@ -137,22 +138,29 @@ def fit(
     Raises
     ------
     InputError
-        When a component has come to describe another flavour, or densities diverge.
+        When a component has come to describe another flavour, densities diverge, or the checkpoint
+        is damaged.
+    SystemExit
+        When a signal has asked to stop.
     """
     reference = model.log_prob(events.z)
     log_q, result, iteration = reference, Fit(logits(start)), 0
     known = dict(identity or {})
     if checkpoint_path is not None and checkpoint_path.exists():
-        saved = checkpoint.load(checkpoint_path)
-        if isinstance(saved, dict) and saved.get("identity") == known:
+        saved = checkpoint.load_own(checkpoint_path, known)
+        if saved is not None:
+            checkpoint.check_fit(checkpoint_path, saved["model"], model.state())
             a = np.array(saved["logits"])
             result = Fit(a, saved["history"], saved["annealed"])
             iteration = saved["iteration"]
             model.restore(saved["model"])
             log_q = model.log_prob(events.z)
     fitted = ~events.held_out
-    with progress(options.max_iterations, "mixture fit", "iterations", done=iteration) as bar:
-        while True:
+    with (
+        progress(options.max_iterations, "mixture fit", "iterations", done=iteration) as bar,
+        interruption.deferred(checkpoint_path) as asked_to_stop,
+    ):
+        while not asked_to_stop():
             log_p, gamma = expectation(log_q, events.region, result.pi)
             sums = events.sums(gamma)
             result.history.append(_row(iteration, log_p, sums, events, prior, result))
@@ -161,7 +169,7 @@ def fit(
             check_labels(result.pi, gamma, reference, enriched, events.regions, flavours)
             result.converged = _converged(result.history, options)
             if result.converged or iteration == options.max_iterations:
-                return result
+                break
             if iteration >= options.settle:
                 result.logits = most_probable(sums, prior, result.logits)
                 if options.expansion:
@@ -185,6 +193,7 @@ def fit(
                     "model": model.state(),
                 }
                 checkpoint.save(checkpoint_path, tree)
+    return result
 
 
 def expectation(log_q: Array, region: NDArray[np.int64], pi: Array) -> tuple[Array, Array]:

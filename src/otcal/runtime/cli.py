@@ -13,7 +13,9 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from otcal.config.base import describe
+from otcal.runtime import interruption
 from otcal.runtime.errors import InputError
+from otcal.runtime.files import full_disk_named
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -53,10 +55,15 @@ def load_spec(text: str, model: type[Model]) -> Model:
 
 
 def run(main: Callable[[Sequence[str] | None], None]) -> None:
-    """Run a step: logging to stderr, and one line without traceback for a user's mistake."""
+    """Run a step: logging to stderr, and one line without traceback for what a user can mend.
+
+    A signal that asks to stop ends the process at once, but for fits, which first finish a step and
+    keep their state (`otcal.runtime.interruption`).
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        main(None)
+        with interruption.graceful(), full_disk_named("output"):
+            main(None)
     except InputError as error:
         print(f"otcal: error: {error}", file=sys.stderr)
         sys.exit(2)

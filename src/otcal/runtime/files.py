@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,26 +19,103 @@ from otcal.runtime.errors import InputError
 _UMASK = os.umask(0)
 os.umask(_UMASK)  # the mask can only be read by setting it
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says when a file may not grow: full disk, full quota, `ulimit -f`."""
+
+ABANDONED_S = 86_400.0
+"""A temporary file of another machine that nobody has written to for this long is nobody's."""
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path` that replaces it when the block succeeds.
 
     The temporary file keeps the suffix, so that writers which look at it still work. It is flushed
-    to disk before the rename and removed when the block raises.
+    to disk before the rename and removed when the block raises. Its name begins with a dot and
+    holds machine and process: of two that write the same path at once, the last one wins whole. A
+    process that is killed leaves it; the next one that writes the same path removes it.
+
+    Raises
+    ------
+    InputError
+        When there is no space for the file.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    temporary = path.with_name(
+        f".{path.stem}.{socket.gethostname()}-{os.getpid()}.part{path.suffix}"
+    )
+    with full_disk_named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
+        try:
+            yield temporary
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
+            # Some writers make files that only their owner can read.
+            temporary.chmod(0o666 & ~_UMASK)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def full_disk_named(path: str | Path) -> Iterator[None]:
+    """Turn a library's failure to write because of a full disk into one that names the file.
+
+    Raises
+    ------
+    InputError
+        In place of an exception whose reason is one of `FULL`.
+    """
     try:
-        yield temporary
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        # Some writers make files that only their owner can read.
-        temporary.chmod(0o666 & ~_UMASK)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except Exception as error:
+        number = full(error)
+        if number is None:
+            raise
+        raise InputError(
+            path,
+            "file",
+            f"cannot be written ({os.strerror(number)})",
+            "Free space or raise the quota there, and run the same command again",
+        ) from error
+
+
+def full(error: BaseException) -> int | None:
+    """Return which of `FULL` an exception tells of, None for another one."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        return error.errno
+    # Libraries in Rust put the system's number into the text only.
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found and int(found[1]) in FULL else None
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove temporary files of `path` whose process is dead."""
+    name = re.compile(rf"\.{re.escape(path.stem)}\.(.+)-(\d+)\.part{re.escape(path.suffix)}")
+    for entry in list(os.scandir(path.parent)):
+        found = name.fullmatch(entry.name)
+        if found is None:
+            continue
+        try:
+            if found[1] == socket.gethostname():
+                abandoned = not _alive(int(found[2]))
+            else:
+                abandoned = time.time() - entry.stat().st_mtime > ABANDONED_S
+        except FileNotFoundError:
+            continue  # another process was quicker
+        if abandoned:
+            Path(entry.path).unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,9 +12,12 @@ from typing import Any, Protocol
 
 import torch
 
-from otcal.runtime import checkpoint
+from otcal.runtime import checkpoint, interruption
 from otcal.runtime.errors import InputError
 from otcal.runtime.progress import progress
+
+CHECKPOINT_EVERY_S = 60.0
+"""Seconds between two checkpoints; the environment variable OTCAL_CHECKPOINT_EVERY_S overrides."""
 
 
 class Trainee(Protocol):
@@ -59,13 +63,18 @@ def fit(
     label: str,
     patience: int | None = None,
     checkpoint_path: Path | None = None,
-    checkpoint_every_s: float = 60.0,
+    checkpoint_every_s: float | None = None,
     identity: Mapping[str, Any] | None = None,
 ) -> Result:
     """Train, keep the best state by a held-out metric, and continue where a stopped fit was.
 
-    On the CPU with one thread, a fit that was interrupted and continued ends with the same bits as
-    one that was not: the checkpoint holds the trainee, the random state and the history.
+    The checkpoint holds the trainee, the random state and the history. On the CPU with one thread,
+    a fit that was interrupted and continued ends with the same bits as one that was not. On a GPU
+    the same state is put back exactly, but kernels that add in no fixed order make two runs differ
+    in rounding anyway: a continued one then differs as much as a repeated one, and no more.
+
+    In a step's command, a signal that asks to stop (`otcal.runtime.interruption`) ends the fit
+    after the step that it comes in, with a checkpoint.
 
     Parameters
     ----------
@@ -84,9 +93,10 @@ def fit(
     patience
         Stop after this many evaluations without a better `monitor`; None never stops early.
     checkpoint_path
-        Where to keep the state; removed when the fit is done. None keeps none.
+        Where to keep the state, the last one as well, from which a repeated fit returns at once:
+        its owner removes it when the result is in safety. None keeps none.
     checkpoint_every_s
-        At least this many seconds between two checkpoints.
+        At least this many seconds between two checkpoints; default `CHECKPOINT_EVERY_S`.
     identity
         JSON-ready settings; a checkpoint with other ones is not continued: the fit starts again and
         says which setting differs.
@@ -98,6 +108,8 @@ def fit(
     InputError
         When the checkpoint is damaged, of another kind, or has these settings but a state that
         does not fit the trainee.
+    SystemExit
+        When a signal has asked to stop.
     """
     result = Result()
     sums: dict[str, float] = {}
@@ -124,14 +136,22 @@ def fit(
             }
             checkpoint.save(checkpoint_path, tree)
 
+    def over() -> bool:
+        stale = patience is not None and _stale(result, monitor) >= patience
+        return stale or number >= length()
+
+    pause = _pause() if checkpoint_every_s is None else checkpoint_every_s
     saved_at = time.monotonic()
     number = first
-    with progress(length(), label, "steps", done=first) as bar:
-        while number < (total := length()):
+    with (
+        progress(length(), label, "steps", done=first) as bar,
+        interruption.deferred(checkpoint_path) as asked_to_stop,
+    ):
+        while not over() and not asked_to_stop():
             for name, value in trainee.step(number).items():
                 sums[name] = sums.get(name, 0.0) + float(value)
             count += 1
-            bar.advance(total=total)
+            bar.advance(total=length())
             if due(number) or number + 1 == length():
                 held_out = {name: float(value) for name, value in trainee.evaluate().items()}
                 if not math.isfinite(held_out[monitor]):
@@ -146,15 +166,25 @@ def fit(
                         name: tensor.detach().cpu().clone()
                         for name, tensor in trainee.weights().items()
                     }
-                if patience is not None and _stale(result, monitor) >= patience:
-                    break
-            if time.monotonic() - saved_at >= checkpoint_every_s:
-                save(number + 1)
-                saved_at = time.monotonic()
             number += 1
-    if checkpoint_path is not None:
-        checkpoint_path.unlink(missing_ok=True)
+            if time.monotonic() - saved_at >= pause:
+                save(number)
+                saved_at = time.monotonic()
+        save(number)
     return result
+
+
+def _pause() -> float:
+    """Return the seconds between two checkpoints."""
+    name = "OTCAL_CHECKPOINT_EVERY_S"
+    text = os.environ.get(name, str(CHECKPOINT_EVERY_S))
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise InputError(name, "value", f"is not a number of seconds: '{text}'", "Correct it")
+    return seconds
 
 
 def _restore(path: Path, saved: dict[str, Any], trainee: Trainee) -> Result:
@@ -180,7 +210,7 @@ def _restore(path: Path, saved: dict[str, Any], trainee: Trainee) -> Result:
 def _stale(result: Result, monitor: str) -> int:
     """Count the evaluations since the best one."""
     values = [row[monitor] for row in result.history]
-    return len(values) - 1 - values.index(min(values))
+    return len(values) - 1 - values.index(min(values)) if values else 0
 
 
 def _random_state() -> dict[str, Any]:

@@ -90,6 +90,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_json(options.diagnostics, fitted.diagnostics)
     with atomic_path(options.learning_curve) as temporary:
         pd.DataFrame(fitted.learning_curve).to_csv(temporary, index=False)
+    if options.checkpoint is not None:
+        options.checkpoint.unlink(missing_ok=True)
     log.info("map: %s (%s)", fitted.diagnostics["winner"], fitted.diagnostics["reason"])
 
 

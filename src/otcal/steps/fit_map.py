@@ -64,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     fitted.save(arguments.output, {"layer": spec.layer, "provenance": provenance})
     write_json(arguments.diagnostics, fitted.diagnostics)
     _write_curve(arguments.learning_curve, fitted)
+    if arguments.checkpoint is not None:
+        arguments.checkpoint.unlink(missing_ok=True)
     log.info("map: %s (%s)", fitted.diagnostics["winner"], fitted.diagnostics["reason"])
 
 

@@ -54,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "provenance": origin,
     }
     components.save(options.output, notes)
+    if options.checkpoint is not None:
+        options.checkpoint.unlink(missing_ok=True)
     log.info("held-out loss %.4f after %d steps", result.best_value, result.best_step)
 
 

@@ -30,6 +30,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="JSON: AUC and fits")
     parser.add_argument("--scores", type=Path, required=True, help="Parquet: scores per jet")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        help="finished and unfinished fits are kept beside this file (default: beside the output)",
+    )
     options = parser.parse_args(argv)
     spec = cli.load_spec(options.spec, DiscriminatorSpec)
     device.limit_threads(options.threads)
@@ -56,19 +61,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     origin = provenance.record(
         "train_discriminator", {**task, **settings}, paths.values(), spec.seed
     )
+    unfinished = options.checkpoint or options.output
     fitted = discriminators.fit_all(
         discriminators.prepare(samples, options.layer, options.training),
         spec,
         device.resolve(options.device),
         " ".join(task.values()),
-        options.output,
+        unfinished,
         {**task, "settings": settings, "inputs": origin["inputs"]},
     )
     scores = _collect(samples, fitted)
     write_scores(options.scores, scores, origin)
     summary = _summary(samples, fitted, scores, options.training)
     write_json(options.output, {**task, **summary, "provenance": origin})
-    discriminators.forget(options.output, spec.fits)
+    discriminators.forget(unfinished, spec.fits)
 
 
 def _collect(samples: dict[str, Sample], fitted: list[Fitted]) -> Scores:

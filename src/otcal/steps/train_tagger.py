@@ -1,7 +1,7 @@
 """Train the tagger on the train split of the training jets; keep the best validation loss.
 
-A checkpoint is written every minute. A run that was stopped continues from it, and ends with the
-same weights as one that was not.
+A checkpoint is written every minute, and when a signal asks to stop. A run that was stopped
+continues from it, and ends with the same weights as one that was not.
 """
 
 from __future__ import annotations
@@ -78,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     save_tagger(args.output, result.best_weights, spec.architecture, preprocessing, classes, record)
     with atomic_path(args.history) as temporary:
         pd.DataFrame(result.history).astype({"step": int}).to_csv(temporary, index=False)
+    if args.checkpoint is not None:
+        args.checkpoint.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

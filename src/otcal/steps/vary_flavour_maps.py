@@ -1,11 +1,12 @@
 """Fit the maps of one flavour to all variations of its density, each from the nominal map.
 
-A map whose file is there with the same identity (settings, samples, nominal map, code) is kept, so
-an interrupted run continues.
+A map whose file is there with the same identity (settings, samples, nominal map, code) is kept, and
+the running fit has a checkpoint: an interrupted run continues.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import logging
@@ -47,10 +48,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="list of the maps (JSON); they are written beside it, named after their variations",
     )
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps")
+    parser.add_argument("--checkpoint", type=Path, help="state of the unfinished fit")
     options = parser.parse_args(argv)
     spec = cli.load_spec(options.spec, VariationMapSpec)
     device.limit_threads(options.threads)
-    fit = _Fit(options.source, options.target, options.initial, spec, options.device)
+    fit = _Fit(options, spec)
     names = variations(options.target)
     entries = []
     with progress(len(names), f"maps of {spec.flavour}", "maps") as bar:
@@ -66,19 +68,19 @@ def main(argv: Sequence[str] | None = None) -> None:
 class _Fit:
     """What the fits of one flavour share."""
 
-    def __init__(
-        self, source: Path, target: Path, initial: Path, spec: VariationMapSpec, place: str
-    ) -> None:
-        self.target, self.initial, self.spec, self.place = target, initial, spec, place
-        self.nominal = SimplexMap.load(initial, spec.flavour)
-        self.source, self.source_held = (
-            encode(simulated(source, spec.flavour, spec.splits, split).p, self.nominal.space)
+    def __init__(self, options: argparse.Namespace, spec: VariationMapSpec) -> None:
+        self.target, self.spec, self.place = options.target, spec, options.device
+        self.checkpoint = options.checkpoint
+        self.nominal = SimplexMap.load(options.initial, spec.flavour)
+        samples = (
+            simulated(options.source, spec.flavour, spec.splits, split).p
             for split in ("train", "validation")
         )
+        self.source, self.source_held = (encode(p, self.nominal.space) for p in samples)
         self.common = {
             "spec": spec.model_dump(mode="json"),
             "source": _digest(self.source) + _digest(self.source_held),
-            "initial": sha256(initial),
+            "initial": sha256(options.initial),
             "code": fingerprint("otcal.steps.vary_flavour_maps"),
         }
         self.fitted: dict[str, FittedMap] = {}
@@ -94,6 +96,8 @@ class _Fit:
                 self.fitted[identity] = self._fit(name, points)
             notes = {"flavour": self.spec.flavour, "space": self.nominal.space}
             self.fitted[identity].save(path, {**notes, "variation": name, "identity": identity})
+            if self.checkpoint is not None:
+                self.checkpoint.unlink(missing_ok=True)
         notes = read_json(description_path(path))["notes"]
         return {
             "variation": name,
@@ -121,6 +125,7 @@ class _Fit:
                 tolerance=spec.tolerance,
             ),
             device_name=self.place,
+            checkpoint_path=self.checkpoint,
             initial=self.nominal.map if warm else None,
             evaluations=EVALUATIONS,
             diagnostics=False,

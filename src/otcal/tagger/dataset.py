@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from otcal.config import tagger as config
 from otcal.runtime.errors import InputError
+from otcal.runtime.files import full_disk_named
 from otcal.samples import splits
 from otcal.samples.jets import iterate_jets, jet_schema
 from otcal.samples.tables import ROW_GROUP, row_count
@@ -128,22 +129,25 @@ class _Column:
     def __init__(self, scratch: Path | None) -> None:
         self.blocks: list[NDArray[Any]] = []
         # Open as long as the arrays that map it; the system removes it with the process.
+        self.scratch = scratch
         self.file = tempfile.TemporaryFile(dir=scratch) if scratch else None  # noqa: SIM115
         self.rows = 0
 
     def append(self, block: NDArray[Any]) -> None:
         self.rows += len(block)
-        if self.file is None:
+        if self.file is None or self.scratch is None:
             self.blocks.append(block)
         else:
             self.blocks = [block[:0]]  # remembers type and row shape
-            np.ascontiguousarray(block).tofile(self.file)
+            with full_disk_named(self.scratch):
+                # Unlike tofile, write tells why it fails.
+                self.file.write(np.ascontiguousarray(block).data)
+                self.file.flush()
 
     def array(self) -> NDArray[Any]:
         if not self.blocks:
             raise InputError("training jets", "files", "none given", "Name files of jets")
         if self.file is None or self.rows == 0:
             return np.concatenate(self.blocks)
-        self.file.flush()
         like = self.blocks[0]
         return np.memmap(self.file, dtype=like.dtype, mode="r", shape=(self.rows, *like.shape[1:]))

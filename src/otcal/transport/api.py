@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from otcal.runtime import device, training
+from otcal.runtime import checkpoint, device, training
 from otcal.transport.budget import count_steps
 from otcal.transport.candidates import choose, untrained
 from otcal.transport.convex import ConvexPotential
@@ -122,7 +122,8 @@ def fit_map(
     device_name
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
     checkpoint_path
-        Where to keep the state of an unfinished fit; a fit that finds its own state continues it.
+        Where to keep the state of the fit, also of a finished one, until its owner removes it; a
+        fit that finds its own state continues it.
     initial
         Fitted map to start from, for samples that differ little from those it was fitted to: a few
         steps of a smaller rate are then enough. Its coordinates (and with them its unit of
@@ -238,13 +239,19 @@ def _train(
     if network is not None and isinstance(options, SemidualOptions):
         shape = {"pieces": network.pieces, "squares": network.squares}
         options = replace(options, hidden=network.hidden, **shape)
-    details: dict[str, Any] = {"diverged_learning_rates": []}
-    for _ in range(ATTEMPTS):
-        settings = asdict(options)
-        known = {"options": settings, "seed": seed, "data": problem.fingerprint(), "method": method}
-        if network is not None:
-            known["initial"] = [float(p.double().abs().sum()) for p in network.parameters()]
-        details |= {"options": settings}
+    common = {"seed": seed, "data": problem.fingerprint(), "method": method}
+    if network is not None:
+        common["initial"] = [float(p.double().abs().sum()) for p in network.parameters()]
+    attempts = [
+        replace(options, learning_rate=0.25**number * options.learning_rate)
+        for number in range(ATTEMPTS)
+    ]
+    identities = [{"options": asdict(one), **common} for one in attempts]
+    first = _interrupted(identities, checkpoint_path)
+    diverged = [one.learning_rate for one in attempts[:first]]
+    details: dict[str, Any] = {"diverged_learning_rates": diverged}
+    for options, known in list(zip(attempts, identities, strict=True))[first:]:
+        details |= {"options": known["options"]}
         trainee: SemidualFit | MinimaxFit
         try:
             if isinstance(options, MinimaxOptions):
@@ -259,8 +266,7 @@ def _train(
             log.warning("%s; starting again with a quarter of the learning rate", error)
             if checkpoint_path is not None:
                 checkpoint_path.unlink(missing_ok=True)
-            details["diverged_learning_rates"].append(options.learning_rate)
-            options = replace(options, learning_rate=0.25 * options.learning_rate)
+            diverged.append(options.learning_rate)
             continue
         potentials, kept = _kept(trainee, result)
         last = int(result.history[-1]["step"])
@@ -269,6 +275,15 @@ def _train(
     details["outcome"] = "the fit diverged at every learning rate"
     log.warning("%s: %s", method, details["outcome"])
     return [], None, details
+
+
+def _interrupted(identities: list[dict[str, Any]], checkpoint_path: Path | None) -> int:
+    """Return which of several attempts a checkpoint is of; 0, the first, when it is of none."""
+    if checkpoint_path is None or not checkpoint_path.exists():
+        return 0
+    saved = checkpoint.load_fit(checkpoint_path)["identity"]
+    matches = [number for number, one in enumerate(identities) if one.items() <= saved.items()]
+    return matches[0] if matches else 0
 
 
 def _fit_semidual(

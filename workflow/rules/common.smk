@@ -10,6 +10,10 @@ from otcal.figures.catalogue import FIGURES, SIMPLEX_FIGURES, Figure
 from otcal.runtime.errors import InputError
 from otcal.runtime.fingerprint import fingerprint
 
+# A step takes the place of its shell: a signal to the whole job would end the shell, and Snakemake would go on while
+# the step still finishes its checkpoint.
+shell.prefix("set -euo pipefail; exec ")
+
 # Threads that wait must not spin: jobs share the cores with each other.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

@@ -114,6 +114,7 @@ def fit(
     result = Result()
     sums: dict[str, float] = {}
     first = count = 0
+    kept = -1  # steps that the checkpoint has
     known = dict(identity or {})
     length = steps if callable(steps) else lambda: steps
     due = evaluate_every if callable(evaluate_every) else lambda n: (n + 1) % evaluate_every == 0
@@ -122,6 +123,7 @@ def fit(
         if saved is not None:
             result = _restore(checkpoint_path, saved, trainee)
             first, count, sums = saved["step"], saved["count"], saved["sums"]
+            kept = first
 
     def save(step: int) -> None:
         if checkpoint_path is not None:
@@ -169,8 +171,9 @@ def fit(
             number += 1
             if time.monotonic() - saved_at >= pause:
                 save(number)
-                saved_at = time.monotonic()
-        save(number)
+                kept, saved_at = number, time.monotonic()
+        if kept != number:
+            save(number)
     return result
 
 

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from otcal.runtime.errors import InputError
-from otcal.runtime.files import atomic_path, read_json, sha256, write_json, write_text
+from otcal.runtime.files import (
+    ABANDONED_S,
+    atomic_path,
+    read_json,
+    sha256,
+    write_json,
+    write_text,
+)
 
 
 def test_the_file_appears_when_the_block_succeeds(tmp_path: Path) -> None:
@@ -90,3 +102,70 @@ def test_the_checksum_of_no_file_is_an_input_error(tmp_path: Path, name: str, pr
     (tmp_path / "folder").mkdir()
     with pytest.raises(InputError, match=rf"{name}: file: {problem}"):
         sha256(tmp_path / name)
+
+
+WRITER = """
+import sys
+from otcal.runtime.files import atomic_path
+with atomic_path(sys.argv[1]) as temporary, temporary.open("w") as stream:
+    stream.write("first half, ")
+    stream.flush()
+    print("half", flush=True)
+    sys.stdin.readline()
+    stream.write("second half")
+"""
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that has written half of `a.txt`, and ends it when it is told to."""
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "a.txt")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:  # type: ignore[call-overload]
+        assert process.stdout.readline() == "half\n"
+        yield process
+        process.kill()
+
+
+def test_of_two_processes_that_write_a_file_the_last_one_wins_whole(
+    tmp_path: Path, other: subprocess.Popen[str]
+) -> None:
+    write_text(tmp_path / "a.txt", "whole")
+    assert (tmp_path / "a.txt").read_text() == "whole"
+    other.communicate("go on\n")
+    assert other.returncode == 0
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [
+        ("a.txt", "first half, second half")
+    ]
+
+
+def test_what_a_killed_process_leaves_goes_with_the_next_write(
+    tmp_path: Path, other: subprocess.Popen[str]
+) -> None:
+    other.kill()
+    other.wait()
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".a.")
+    write_text(tmp_path / "b.txt", "another file")
+    assert left.exists()
+    write_text(tmp_path / "a.txt", "whole")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.txt", "b.txt"]
+
+
+def test_another_machines_leftover_goes_when_it_is_old(tmp_path: Path) -> None:
+    fresh, old = (tmp_path / f".a.node{n}-1.part.txt" for n in (1, 2))
+    for path in (fresh, old):
+        path.write_text("half")
+    yesterday = time.time() - 1.1 * ABANDONED_S
+    os.utime(old, (yesterday, yesterday))
+    write_text(tmp_path / "a.txt", "whole")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [fresh.name, "a.txt"]
+
+
+def test_names_that_only_look_like_leftovers_stay(tmp_path: Path) -> None:
+    names = {".a.txt", "a.node-1.part.txt", ".a.node-x.part.txt", ".ab.node-1.part.txt"}
+    for name in names:
+        (tmp_path / name).write_text("mine")
+        os.utime(tmp_path / name, (0, 0))
+    write_text(tmp_path / "a.txt", "whole")
+    assert {p.name for p in tmp_path.iterdir()} == {*names, "a.txt"}

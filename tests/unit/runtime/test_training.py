@@ -147,7 +147,36 @@ def test_a_continued_fit_ends_with_the_same_bits(
     assert trainee.seen == list(range(dies_at, STEPS))
     assert bits(result) == uninterrupted[0]
     assert trainee.net[0].weight.detach().numpy().tobytes() == uninterrupted[1]
-    assert not path.exists()
+
+
+@pytest.mark.parametrize("patience", [None, 1])
+def test_a_finished_fit_returns_at_once(tmp_path: Path, patience: int | None) -> None:
+    path = tmp_path / "c.safetensors"
+    values = [5.0, 4, 6, 6, 6, 0, 0, 0, 0, 0]
+    whole = run(Scripted(values), path, evaluate_every=1, patience=patience)
+    again = Scripted(values)
+    assert bits(run(again, path, evaluate_every=1, patience=patience)) == bits(whole)
+    assert again.number == whole.history[-1]["step"] - 1  # what the checkpoint says
+    assert len(whole.history) == (STEPS if patience is None else 3)
+
+
+@pytest.mark.parametrize("text", ["often", "-1", "nan", ""])
+def test_the_pause_between_checkpoints_is_a_number_of_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("OTCAL_CHECKPOINT_EVERY_S", text)
+    with pytest.raises(InputError, match="OTCAL_CHECKPOINT_EVERY_S: value: is not a number"):
+        run(Regression(), tmp_path / "c.safetensors", checkpoint_every_s=None)
+
+
+def test_the_pause_comes_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "c.safetensors"
+    monkeypatch.setenv("OTCAL_CHECKPOINT_EVERY_S", "0")
+    with pytest.raises(KilledError):
+        run(Regression(dies_at=7), path, checkpoint_every_s=None)
+    assert checkpoint.load(path)["step"] == 7
 
 
 def test_a_fit_may_die_again_and_again(tmp_path: Path, uninterrupted: tuple[Any, bytes]) -> None:

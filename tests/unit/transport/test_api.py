@@ -184,7 +184,6 @@ def test_a_checkpoint_of_another_network_is_left_and_that_is_said(
     ]
     fresh = fit_map(source, target, steps=40, options=other, select=False)
     np.testing.assert_array_equal(fitted.transport(source), fresh.transport(source))
-    assert not path.exists()
 
 
 @pytest.mark.parametrize("budget", [{"steps": 20}, {"budget_s": 1.0}])
@@ -204,6 +203,38 @@ def test_a_diverged_state_is_not_kept(
     fitted = fit_map(*samples(1000), steps=40, options=wild, checkpoint_path=path)
     assert fitted.diagnostics["diverged_learning_rates"]
     assert "another fit" not in caplog.text
+
+
+def test_a_continued_fit_does_not_repeat_attempts_that_diverged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    wild = SemidualOptions(hidden=(16, 16), batch=64, learning_rate=200.0)
+    settings = {"steps": 40, "options": wild, "select": False, "diagnostics": False}
+    source, target = samples(1000)
+    whole = fit_map(source, target, **settings)
+    diverged = whole.diagnostics["diverged_learning_rates"]
+    assert diverged
+    path, step, seen = tmp_path / "checkpoint.safetensors", SemidualFit.step, []
+
+    def dying(self: SemidualFit, number: int) -> object:
+        if self.options.learning_rate < diverged[-1]:
+            if number == 25:
+                raise InterruptionError
+            seen.append(number)
+        return step(self, number)
+
+    monkeypatch.setenv("OTCAL_CHECKPOINT_EVERY_S", "0")
+    with monkeypatch.context() as patch:
+        patch.setattr(SemidualFit, "step", dying)
+        with pytest.raises(InterruptionError):
+            fit_map(source, target, checkpoint_path=path, **settings)
+    caplog.clear()
+    continued = fit_map(source, target, checkpoint_path=path, **settings)
+    assert seen == list(range(25))
+    assert caplog.messages == []  # neither diverged again nor began again
+    np.testing.assert_array_equal(continued.transport(source), whole.transport(source))
+    for name in ("diverged_learning_rates", "options", "steps"):
+        assert continued.diagnostics[name] == whole.diagnostics[name]
 
 
 def test_budget_in_seconds_is_met_roughly_and_recorded() -> None:

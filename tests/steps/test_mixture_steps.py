@@ -310,6 +310,17 @@ def test_starts_of_another_fit_are_refused(
         select(tmp_path, "start-0", "start-1")
 
 
+def test_compositions_of_another_fit_than_their_flows_are_refused(
+    made: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(made / "start-0", tmp_path / "start-0")
+    for name in ("flows.safetensors", "flows.json"):
+        shutil.copy(made / "start-1" / name, tmp_path / "start-0" / name)
+    with pytest.raises(InputError, match=r"composition\.json: provenance: is not that of flows"):
+        select(tmp_path, "start-0")
+    assert not (tmp_path / "extraction.json").exists()
+
+
 def test_flavour_without_simulated_jets_is_named(made: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has \d+ validation jets of flavour b"):
         pretrain_flows.main(

@@ -42,7 +42,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     flows = options.starts[winner] / "flows.safetensors"
     origin = record("select_extraction", spec.model_dump(), [*files, flows])
     result = summarise([directory.name for directory in options.starts], fits)
-    Components.load(flows).save(options.flows, {"provenance": origin})
+    components = Components.load(flows)
+    # The two are written one after the other: an interrupted repetition leaves one of each fit.
+    notes = read_json(flows.with_suffix(".json"))["notes"]
+    if notes.get("provenance") != fits[winner].get("provenance"):
+        raise InputError(
+            files[winner],
+            "provenance",
+            f"is not that of {flows.name} beside it",
+            "Run extract_components of this start again",
+        )
+    components.save(options.flows, {"provenance": origin})
     write_json(options.extraction, {**result, "provenance": origin})
     for entry in result["starts"]:
         end = "converged" if entry["converged"] else "NOT CONVERGED"

@@ -129,18 +129,18 @@ class _Column:
     def __init__(self, scratch: Path | None) -> None:
         self.blocks: list[NDArray[Any]] = []
         # Open as long as the arrays that map it; the system removes it with the process.
-        self.scratch = scratch
         self.file = tempfile.TemporaryFile(dir=scratch) if scratch else None  # noqa: SIM115
         self.rows = 0
+        self.scratch = scratch
 
     def append(self, block: NDArray[Any]) -> None:
         self.rows += len(block)
-        if self.file is None or self.scratch is None:
+        if self.file is None:
             self.blocks.append(block)
         else:
             self.blocks = [block[:0]]  # remembers type and row shape
-            with full_disk_named(self.scratch):
-                # Unlike tofile, write tells why it fails.
+            with full_disk_named(self.scratch or "file"):
+                # Unlike tofile, write says why it fails.
                 self.file.write(np.ascontiguousarray(block).data)
                 self.file.flush()
 
@@ -149,5 +149,6 @@ class _Column:
             raise InputError("training jets", "files", "none given", "Name files of jets")
         if self.file is None or self.rows == 0:
             return np.concatenate(self.blocks)
+        self.file.flush()
         like = self.blocks[0]
         return np.memmap(self.file, dtype=like.dtype, mode="r", shape=(self.rows, *like.shape[1:]))

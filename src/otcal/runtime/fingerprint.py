@@ -71,10 +71,24 @@ def _file(name: str, root: Path) -> Path | None:
 
 @cache
 def _tree(name: str, root: Path) -> ast.Module:
+    """Return the syntax tree of a module without docstrings; comments are not in it anyway."""
     file = _file(name, root)
     if file is None:
         raise ModuleNotFoundError(f"no module {name} in {root}")
-    return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+    tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [line for line in node.body if not _is_text(line)] or [ast.Pass()]
+    return tree
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    """Tell whether a statement is a mere string, which has no effect: a docstring, or a field's."""
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
 
 
 @cache
@@ -101,7 +115,7 @@ def _imports(name: str, root: Path) -> tuple[str, ...]:
 @cache
 def _module_hash(name: str, root: Path) -> str:
     digest = hashlib.blake2b(digest_size=12)
-    digest.update(ast.dump(_without_docstrings(_tree(name, root))).encode())
+    digest.update(ast.dump(_tree(name, root)).encode())
     file = _file(name, root)
     if file is not None and file.name == "__init__.py":
         for directory in ("data", "templates"):
@@ -110,22 +124,3 @@ def _module_hash(name: str, root: Path) -> str:
                     digest.update(data.relative_to(root).as_posix().encode())
                     digest.update(data.read_bytes())
     return digest.hexdigest()
-
-
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    """Return a copy of the tree without docstrings (comments are not in it anyway)."""
-    copy = ast.parse(ast.unparse(tree))
-    for node in ast.walk(copy):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            # A string as an expression statement has no effect anywhere, so every one goes:
-            # docstrings, and the strings that document attributes.
-            node.body = [
-                statement
-                for statement in node.body
-                if not (
-                    isinstance(statement, ast.Expr)
-                    and isinstance(statement.value, ast.Constant)
-                    and isinstance(statement.value.value, str)
-                )
-            ] or [ast.Pass()]
-    return copy

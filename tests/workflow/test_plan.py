@@ -196,3 +196,41 @@ def test_a_smoke_plan_has_one_discriminator_per_layer_training_and_model(
     checkout: Checkout,
 ) -> None:
     assert checkout.planned()["train_discriminator"] == 15
+
+
+def shell_commands(checkout: Checkout, *targets: str) -> dict[str, str]:
+    """Return the command of each rule that leads to targets; of a rule's jobs, the last one's."""
+    done = checkout.snakemake("--dry-run", "--printshellcmds", *targets, presets=())
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = re.findall(r"python -m otcal\.steps\.(\w+) (.*)", done.stdout + done.stderr)
+    return dict(lines)
+
+
+def test_commands_do_not_grow_with_the_number_of_shards(checkout: Checkout) -> None:
+    targets = [
+        f"results/latent/{name}"
+        for name in (
+            "tagger/metrics.json",
+            "tables/inputs.parquet",
+            "latents/source.parquet",
+            "validation/summary.csv",
+        )
+    ]
+    few = shell_commands(checkout, *targets)
+    for _ in ("source", "target"):
+        checkout.edit("config.yaml", "jets: {QCD: 50000}", "jets: {QCD: 500000}")
+    checkout.edit("config.yaml", "QCD: 5000,", "QCD: 500000,")
+    many = shell_commands(checkout, *targets)  # {0..199} instead of {0..19} and {0..1}
+    readers = {
+        "fit_preprocessing",
+        "train_tagger",
+        "evaluate_tagger",
+        "export_latents",
+        "tabulate_inputs",
+        "validate_simulation",
+    }
+    assert readers <= set(few)
+    for step in readers:
+        assert "{0..199}" in many[step], step
+        assert len(many[step]) <= len(few[step]) + 10, step
+        assert len(many[step]) < 4000, step

@@ -29,7 +29,6 @@ rule train_discriminator:
     params:
         spec=discriminator_spec,
         code=code("train_discriminator"),
-        device=SETTINGS.device,
         checkpoint=results(
             "latent/closure/discriminators/{layer}-{training}-{model}.checkpoint"
         ),
@@ -38,7 +37,7 @@ rule train_discriminator:
         " --layer {wildcards.layer} --training {wildcards.training}"
         " --source {input.source} --target {input.target} --calibrated {input.calibrated}"
         " --output {output.description} --scores {output.scores} --checkpoint {params.checkpoint}"
-        " --threads {threads} --device {params.device} > {log} 2>&1"
+        " --threads {threads} --device {SETTINGS.device} > {log} 2>&1"
 
 
 rule collect_discriminators:

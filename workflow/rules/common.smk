@@ -89,6 +89,23 @@ def shards(study, dataset):
     ]
 
 
+def numbered(study, dataset):
+    """The same files as an option of a command, one pattern for each process: a shell takes no thousands of names.
+
+    Study and dataset may be wildcards. A function, as Snakemake would look for wildcards in the patterns.
+    """
+
+    def patterns(wildcards):
+        names = [name.format(**wildcards) for name in (study, dataset)]
+        last = dict(list(SHARDS[names[0]][names[1]]))  # each process's last shard
+        return [
+            results("{}/jets/{}/{}/{{0..{}}}.parquet".format(*names, *shard))
+            for shard in last.items()
+        ]
+
+    return patterns
+
+
 def training_jets(wildcards):
     """Files of the jets that train and test a study's tagger."""
     return shards(wildcards.study, "training")

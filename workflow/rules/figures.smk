@@ -20,10 +20,13 @@ rule tabulate_inputs:
         runtime=minutes(30),
     params:
         spec=LATENT.tables.inputs.model_dump_json(),
+        training=numbered("latent", "training"),
+        source=numbered("latent", "source"),
+        target=numbered("latent", "target"),
         code=code("tabulate_inputs"),
     shell:
         "python -m otcal.steps.tabulate_inputs --spec {params.spec:q}"
-        " --training {input.training} --source {input.source} --target {input.target}"
+        " --training {params.training:q} --source {params.source:q} --target {params.target:q}"
         " --preprocessing {input.preprocessing} --output {output} > {log} 2>&1"
 
 

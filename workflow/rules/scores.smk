@@ -20,9 +20,9 @@ rule export_scores:
         gpu=gpus(),
     params:
         spec=score_spec,
+        jets=numbered("simplex", "{sample}"),
         code=code("export_scores"),
-        device=SETTINGS.device,
     shell:
-        "python -m otcal.steps.export_scores --spec {params.spec:q} --jets {input.jets}"
+        "python -m otcal.steps.export_scores --spec {params.spec:q} --jets {params.jets:q}"
         " --tagger {input.tagger} --output {output} --threads {threads}"
-        " --device {params.device} > {log} 2>&1"
+        " --device {SETTINGS.device} > {log} 2>&1"

@@ -44,9 +44,10 @@ rule validate_simulation:
         runtime=minutes(30),
     params:
         spec="{}",
+        jets=numbered("latent", "training"),
         figure=stem,
         code=code("validate_simulation"),
     shell:
-        "python -m otcal.steps.validate_simulation --spec {params.spec:q} --jets {input}"
+        "python -m otcal.steps.validate_simulation --spec {params.spec:q} --jets {params.jets:q}"
         " --summary {output.summary} --quantiles {output.quantiles} --figure {params.figure}"
         " > {log} 2>&1"

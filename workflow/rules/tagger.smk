@@ -25,9 +25,10 @@ rule fit_preprocessing:
         runtime=minutes(60),
     params:
         spec=preprocessing_spec,
+        jets=numbered("{study}", "training"),
         code=code("fit_preprocessing"),
     shell:
-        "python -m otcal.steps.fit_preprocessing --spec {params.spec:q} --jets {input}"
+        "python -m otcal.steps.fit_preprocessing --spec {params.spec:q} --jets {params.jets:q}"
         " --output {output} > {log} 2>&1"
 
 
@@ -56,14 +57,14 @@ rule train_tagger:
         gpu=gpus(),
     params:
         spec=train_spec,
+        jets=numbered("{study}", "training"),
         code=code("train_tagger"),
-        device=SETTINGS.device,
         checkpoint=results("{study}/tagger/checkpoint.safetensors"),
     shell:
-        "python -m otcal.steps.train_tagger --spec {params.spec:q} --jets {input.jets}"
+        "python -m otcal.steps.train_tagger --spec {params.spec:q} --jets {params.jets:q}"
         " --preprocessing {input.preprocessing} --output {output.weights}"
         " --history {output.history} --checkpoint {params.checkpoint}"
-        " --threads {threads} --device {params.device} > {log} 2>&1"
+        " --threads {threads} --device {SETTINGS.device} > {log} 2>&1"
 
 
 rule evaluate_tagger:
@@ -87,12 +88,12 @@ rule evaluate_tagger:
         gpu=gpus(),
     params:
         spec=evaluate_spec,
+        jets=numbered("{study}", "training"),
         code=code("evaluate_tagger"),
-        device=SETTINGS.device,
     shell:
-        "python -m otcal.steps.evaluate_tagger --spec {params.spec:q} --jets {input.jets}"
+        "python -m otcal.steps.evaluate_tagger --spec {params.spec:q} --jets {params.jets:q}"
         " --tagger {input.tagger} --metrics {output.metrics} --roc {output.roc}"
-        " --confusion {output.confusion} --threads {threads} --device {params.device}"
+        " --confusion {output.confusion} --threads {threads} --device {SETTINGS.device}"
         " > {log} 2>&1"
 
 
@@ -117,9 +118,9 @@ rule export_latents:
         gpu=gpus(),
     params:
         spec=LATENT.tagger.export_spec().model_dump_json(),
+        jets=numbered("latent", "{dataset}"),
         code=code("export_latents"),
-        device=SETTINGS.device,
     shell:
-        "python -m otcal.steps.export_latents --spec {params.spec:q} --jets {input.jets}"
+        "python -m otcal.steps.export_latents --spec {params.spec:q} --jets {params.jets:q}"
         " --tagger {input.tagger} --output {output} --threads {threads}"
-        " --device {params.device} > {log} 2>&1"
+        " --device {SETTINGS.device} > {log} 2>&1"

@@ -26,15 +26,14 @@ rule fit_map:
         runtime=minutes(720),
         gpu=gpus(),
     params:
-        spec=LATENT.map_spec().model_dump_json(),
+        spec=LATENT.map_spec().model_dump_json(exclude_unset=True),
         code=code("fit_map"),
-        device=SETTINGS.device,
         checkpoint=results("latent/transport/checkpoint.safetensors"),
     shell:
         "python -m otcal.steps.fit_map --spec {params.spec:q} --source {input.source}"
         " --target {input.target} --output {output.map} --learning-curve {output.curve}"
         " --diagnostics {output.diagnostics} --checkpoint {params.checkpoint}"
-        " --threads {threads} --device {params.device} > {log} 2>&1"
+        " --threads {threads} --device {SETTINGS.device} > {log} 2>&1"
 
 
 rule calibrate:
@@ -59,8 +58,7 @@ rule calibrate:
     params:
         spec=json.dumps({"classes": LATENT.transport.classes}),
         code=code("calibrate"),
-        device=SETTINGS.device,
     shell:
         "python -m otcal.steps.calibrate --spec {params.spec:q} --source {input.source}"
         " --map {input.map} --tagger {input.tagger} --output {output}"
-        " --threads {threads} --device {params.device} > {log} 2>&1"
+        " --threads {threads} --device {SETTINGS.device} > {log} 2>&1"

@@ -140,10 +140,14 @@ class MixtureConfig(Regions):
     starts: int = Field(3, ge=1, description="Fits from different compositions.")
 
     def regions_spec(self, seed: int) -> RegionsSpec:
-        """Return the settings of `build_regions` for a study's seed."""
+        """Return the settings of `build_regions` for a study's seed: no prior makes a region."""
+        made = {
+            name: region.model_copy(update={"nominal": None})
+            for name, region in self.regions.items()
+        }
         return RegionsSpec(
             flavours=self.flavours,
-            regions=self.regions,
+            regions=made,
             kappa_limit=self.kappa_limit,
             seed=seed,
         )

@@ -123,8 +123,13 @@ class TransportConfig(Block):
         return self
 
     def map_spec(self, splits: Splits, seed: int) -> MapSpec:
-        """Return the settings of `fit_map` for a study's splits and seed."""
-        return MapSpec(**self.model_dump(), splits=splits, seed=seed)
+        """Return the settings of `fit_map` for a study's splits and seed: of the method's block only.
+
+        The other method's block stays unset; it must not count when the map is asked for again.
+        """
+        unused = {"convex", "minimax"} - {self.method}
+        own = self.model_dump(exclude=unused)
+        return MapSpec(**own, **{"splits": splits.model_dump(), "seed": seed})
 
 
 class MapSpec(TransportConfig):

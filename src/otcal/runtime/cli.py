@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -30,6 +31,36 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     )
     result.add_argument("--threads", type=int, help="CPU threads to use (default: all)")
     return result
+
+
+class NumberedFiles(argparse.Action):
+    """An option that takes files, and ``jets/QCD/{0..99}.parquet`` for a hundred of them.
+
+    The range is the shell's own notation. Written out here instead, the names of thousands of
+    shards do not count towards the length of a command, of which a shell takes 128 KiB.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Keep the files of all patterns, as paths in their order."""
+        files = [Path(name) for text in values for name in _numbered(text, str(option_string))]
+        setattr(namespace, self.dest, files)
+
+
+def _numbered(text: str, option: str) -> list[str]:
+    """Return the names that a pattern stands for: without a range, itself."""
+    found = re.search(r"\{(\d+)\.\.(\d+)\}", text)
+    if found is None:
+        return [text]
+    first, last = int(found[1]), int(found[2])
+    if last < first:
+        raise InputError(option, text, f"counts down from {first} to {last}", "Swap the numbers")
+    return [f"{text[: found.start()]}{n}{text[found.end() :]}" for n in range(first, last + 1)]
 
 
 def load_spec(text: str, model: type[Model]) -> Model:

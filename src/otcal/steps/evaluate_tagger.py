@@ -20,7 +20,9 @@ from otcal.tagger.saved import load_tagger
 def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    parser.add_argument("--jets", nargs="+", type=Path, required=True, help="training jets")
+    parser.add_argument(
+        "--jets", nargs="+", action=cli.NumberedFiles, required=True, help="training jets"
+    )
     parser.add_argument("--tagger", type=Path, required=True, help="weights (.safetensors)")
     parser.add_argument("--roc", type=Path, required=True, help="ROC curves (.csv)")
     parser.add_argument("--metrics", type=Path, required=True, help="AUCs and accuracy (.json)")

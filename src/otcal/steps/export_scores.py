@@ -28,7 +28,9 @@ from otcal.tagger.streaming import stream
 def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    parser.add_argument("--jets", nargs="+", type=Path, required=True, help="jets of one dataset")
+    parser.add_argument(
+        "--jets", nargs="+", action=cli.NumberedFiles, required=True, help="jets of one dataset"
+    )
     parser.add_argument("--tagger", type=Path, required=True, help="weights (.safetensors)")
     parser.add_argument("--output", type=Path, required=True, help="scores (.parquet)")
     args = parser.parse_args(argv)

@@ -13,7 +13,9 @@ from otcal.tagger.dataset import fit_preprocessing
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--jets", nargs="+", type=Path, required=True, help="training jets")
+    parser.add_argument(
+        "--jets", nargs="+", action=cli.NumberedFiles, required=True, help="training jets"
+    )
     parser.add_argument("--output", type=Path, required=True, help="preprocessing (.json)")
     args = parser.parse_args(argv)
     spec = cli.load_spec(args.spec, PreprocessingSpec)

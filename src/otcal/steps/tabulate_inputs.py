@@ -20,7 +20,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     for sample in SAMPLES:
         parser.add_argument(
-            f"--{sample}", type=Path, nargs="+", required=True, help=f"files of jets, {sample}"
+            f"--{sample}",
+            nargs="+",
+            action=cli.NumberedFiles,
+            required=True,
+            help=f"files of jets, {sample}",
         )
     parser.add_argument(
         "--preprocessing", type=Path, required=True, help="the tagger's fitted transforms (JSON)"

@@ -27,7 +27,9 @@ from otcal.tagger.training import TaggerTrainee
 def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    parser.add_argument("--jets", nargs="+", type=Path, required=True, help="training jets")
+    parser.add_argument(
+        "--jets", nargs="+", action=cli.NumberedFiles, required=True, help="training jets"
+    )
     parser.add_argument("--preprocessing", type=Path, required=True, help="fitted preprocessing")
     parser.add_argument(
         "--output", type=Path, required=True, help="weights (.safetensors); .json goes beside it"

@@ -20,7 +20,9 @@ logger = logging.getLogger(__name__)
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--jets", nargs="+", required=True, help="files of generated jets")
+    parser.add_argument(
+        "--jets", nargs="+", action=cli.NumberedFiles, required=True, help="generated jets"
+    )
     parser.add_argument("--summary", type=Path, required=True, help="table of distances (CSV)")
     parser.add_argument("--quantiles", type=Path, required=True, help="table of quantiles (CSV)")
     parser.add_argument("--figure", type=Path, required=True, help="figure, without suffix")

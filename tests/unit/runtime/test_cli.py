@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -110,3 +112,40 @@ def test_every_step_takes_settings_and_threads() -> None:
     assert (options.spec, options.threads) == ("{}", 2)
     with pytest.raises(SystemExit):
         cli.parser("A step").parse_args([])
+
+
+def paths(*values: str) -> list[Path]:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--jets", nargs="+", action=cli.NumberedFiles)
+    return parser.parse_args(["--jets", *values]).jets
+
+
+def test_numbered_files_are_those_that_the_shell_would_name() -> None:
+    values = ["a b/{8..11}.parquet", "one.parquet", "c{0..0}/x"]
+    unquoted = " ".join(value.replace(" ", "\\ ") for value in values)
+    listed = subprocess.run(
+        ["bash", "-c", f"printf '%s\\n' {unquoted}"], capture_output=True, text=True, check=True
+    )
+    assert [str(path) for path in paths(*values)] == listed.stdout.splitlines()
+
+
+def test_a_range_that_counts_down_is_refused() -> None:
+    with pytest.raises(InputError, match=r"--jets: x/\{3\.\.1\}: counts down from 3 to 1"):
+        paths("x/{3..1}")
+
+
+def test_a_shell_takes_a_range_where_it_takes_no_names() -> None:
+    program = (
+        "import argparse; from otcal.runtime import cli; p = argparse.ArgumentParser();"
+        "p.add_argument('--jets', nargs='+', action=cli.NumberedFiles);"
+        "print(len(p.parse_args().jets))"
+    )
+    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(program)} --jets "
+    pattern = "results/latent/jets/training/QCD/{0..9999}.parquet"
+    names = [str(path) for path in paths(pattern)]
+    with pytest.raises(OSError, match="Argument list too long"):
+        subprocess.run(["sh", "-c", command + " ".join(names)], check=True)
+    done = subprocess.run(
+        ["sh", "-c", command + shlex.quote(pattern)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "10000\n"

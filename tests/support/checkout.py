@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,9 +11,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = "workflow/presets/smoke.yaml"
+PLANNER = Path(__file__).with_name("planner.py")
 
 
 @dataclass
@@ -21,7 +24,9 @@ class Checkout:
 
     path: Path
 
-    def run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, command: Sequence[str], text: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
         bin_dir = Path(sys.executable).parent
         environment = os.environ | {
             "PATH": f"{bin_dir}{os.pathsep}{os.environ['PATH']}",
@@ -29,7 +34,13 @@ class Checkout:
             "XDG_CACHE_HOME": str(self.path / ".cache"),
         }
         return subprocess.run(
-            command, cwd=self.path, env=environment, capture_output=True, text=True, check=False
+            command,
+            cwd=self.path,
+            env=environment,
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     def snakemake(
@@ -48,6 +59,32 @@ class Checkout:
         table = text.split("Job stats:")[1].split("\n\n")[0]
         rows = re.findall(r"^(\w+)\s+(\d+)$", table, flags=re.MULTILINE)
         return {rule: int(count) for rule, count in rows if rule != "total"}
+
+    def plans(self, *settings: dict[str, Any]) -> list[list[dict[str, Any]]]:
+        """Return the outputs of the plan under each of some settings on top of the smoke preset.
+
+        Each has file, rule, log, inputs, and whether it is pending (see `planner.py`).
+        """
+        done = self.run([sys.executable, str(PLANNER)], json.dumps(settings))
+        assert done.returncode == 0, done.stderr[-3000:]
+        result: list[list[dict[str, Any]]] = json.loads(done.stdout)
+        return result
+
+    def pretend(self) -> None:
+        """Bring about the state after a run, with placeholders for files that a run would make.
+
+        Plans compare names, ages, commands and parameters with what Snakemake itself recorded;
+        what is in the files does not matter.
+        """
+        for output in self.plans({})[0]:
+            path = self.path / output["file"]
+            if path.suffix:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(output["file"])
+            else:
+                path.mkdir(parents=True)
+        done = self.snakemake("--touch", "--forceall")
+        assert done.returncode == 0, done.stderr[-3000:]
 
     def edit(self, name: str, old: str, new: str) -> None:
         """Replace the first `old` in a file by `new`."""

@@ -10,11 +10,15 @@ from otcal.runtime import fingerprint as module
 
 FILES = {
     "__init__.py": '"""The package."""\n',
-    "a.py": '"""Docs."""\nfrom otcal.sub.b import value\n\n\ndef use() -> int:\n    return value\n',
+    "a.py": (
+        '"""Docs."""\nfrom otcal import field\nfrom otcal.sub.b import value\n\n\n'
+        "def use() -> int:\n    return value\n"
+    ),
     "sub/__init__.py": "",
     "sub/b.py": "from otcal.sub import c\n\nvalue = c.one\n",
     "sub/c.py": "one = 1\n",
     "sub/data/table.csv": "x\n1\n",
+    "field.py": 'from pydantic import Field\nx = Field(1, ge=0, description="Says.")\n',
     "other.py": "two = 2\n",
 }
 
@@ -40,6 +44,7 @@ def test_closure_follows_imports_and_parents(package: Path) -> None:
     assert module.closure("otcal.a", package) == {
         "otcal",
         "otcal.a",
+        "otcal.field",
         "otcal.sub",
         "otcal.sub.b",
         "otcal.sub.c",
@@ -52,6 +57,7 @@ def test_closure_follows_imports_and_parents(package: Path) -> None:
         ("sub/c.py", "one = 3\n"),
         ("sub/data/table.csv", "x\n2\n"),
         ("sub/__init__.py", "import math\n"),
+        ("field.py", 'from pydantic import Field\nx = Field(2, ge=0, description="Says.")\n'),
         ("a.py", FILES["a.py"].replace("value\n\n", "value as v\n\n").replace("n value", "n v")),
     ],
 )
@@ -67,6 +73,10 @@ def test_what_can_execute_counts(package: Path, name: str, text: str) -> None:
         ("sub/c.py", '"""A docstring."""\n\n# a comment\none = 1  # another\n'),
         ("a.py", FILES["a.py"].replace("    return", '    """Says."""\n\n    return')),
         ("sub/b.py", "from otcal.sub import c\nvalue = (c.one)\n"),
+        (
+            "field.py",
+            'from pydantic import Field\nx = Field(1, ge=0, description="Better said.")\n',
+        ),
     ],
 )
 def test_what_cannot_execute_does_not(package: Path, name: str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""The whole chain on tiny samples: what comes out, how it looks, and what an edit does again.
+"""The whole chain on tiny samples: what comes out, how it looks, and that edits are noticed.
 
 All that needs the finished run is in this file: distributed over files, the tests would run the
 chain once for each process of pytest-xdist.
@@ -38,50 +38,6 @@ CAPTIONS = {
     for panel in figure.panels
 } | {"latent/validation/inputs.png": "validation.rst"}
 """Captions of all figures by their paths below the results."""
-
-CLOSURE_FIGURES = {f"draw_fig{number:02}" for number in (3, 4, 5, 9, 10, 11, 12, 13)}
-AFTER_MAP = {
-    "calibrate",
-    "train_discriminator",
-    "collect_discriminators",
-    "reweight",
-    "tabulate_latents",
-    "draw_reweighting",
-    "summarise",
-    "merge_summaries",
-    "build_report",
-    "all",
-    *CLOSURE_FIGURES,
-}
-
-AFTER_CLOSURE = {
-    "summarise_simplex",
-    "merge_summaries",
-    "build_report",
-    "all",
-    "draw_simplex_closure",
-    "draw_simplex_methods",
-    *(f"draw_simplex_fig{number}" for number in (10, 11, 12)),
-}
-AFTER_FLAVOUR_MAPS = {
-    "vary_flavour_maps",
-    "tabulate_displacements",
-    "draw_simplex_fig08",
-    "draw_simplex_fig09",
-    "measure_closure",
-    *AFTER_CLOSURE,
-}
-AFTER_EXTRACTION = {
-    "select_extraction",
-    "propagate_uncertainty",
-    "tabulate_mixture",
-    "sample_targets",
-    "fit_flavour_map",
-    "draw_simplex_starts",
-    "draw_simplex_convergence",
-    *(f"draw_simplex_fig{number:02}" for number in range(1, 8)),
-    *AFTER_FLAVOUR_MAPS,
-}
 
 
 def test_every_figure_and_number_is_there(smoke: Checkout) -> None:
@@ -180,30 +136,24 @@ def test_nothing_is_done_twice(smoke: Checkout) -> None:
     assert smoke.planned() == {}
 
 
-def test_touch_and_comments_rerun_nothing(edited: Checkout) -> None:
-    (edited.path / "src/otcal/transport/semidual.py").touch()
-    module = edited.path / "src/otcal/simulation/detector/calorimeter.py"
-    module.write_text(module.read_text() + "\n# a remark\n")
-    edited.edit("src/otcal/figures/style.py", '"""', '"""Well: ')
-    assert edited.planned() == {}
-
-
 @pytest.mark.parametrize(
     ("file", "old", "new", "expected"),
     [
         pytest.param(
             "config.yaml",
-            "ratio_half_width: 0.5",
-            "ratio_half_width: 0.2",
-            {"build_report", "all", *(f"draw_{figure.name}" for figure in FIGURES)},
-            id="figure setting",
-        ),
-        pytest.param(
-            "workflow/presets/smoke.yaml",
-            "transport: {steps: 40}",
-            "transport: {steps: 41}",
-            {"fit_map", "draw_learning", *AFTER_MAP},
-            id="map setting",
+            "kappas: [0.25, 0.5,",
+            "kappas: [0.3, 0.5,",
+            {
+                "measure_closure",
+                "draw_simplex_closure",
+                "draw_simplex_methods",
+                *(f"draw_simplex_fig{number}" for number in (10, 11, 12)),
+                "summarise_simplex",
+                "merge_summaries",
+                "build_report",
+                "all",
+            },
+            id="setting",
         ),
         pytest.param(
             "config.yaml",
@@ -217,63 +167,13 @@ def test_touch_and_comments_rerun_nothing(edited: Checkout) -> None:
             "import numpy as np\n",
             "import numpy as np\n\nUNUSED = 1\n",
             {"draw_fig04", "draw_fig09", "build_report", "all"},
-            id="figure module",
-        ),
-        pytest.param(
-            "src/otcal/transport/semidual.py",
-            "SMALLEST_SCALE = 1e-6",
-            "SMALLEST_SCALE = 2e-3",
-            {
-                "fit_map",
-                "draw_learning",
-                *AFTER_MAP,
-                "fit_flavour_map",
-                "fit_truth_map",
-                *AFTER_FLAVOUR_MAPS,
-            },
-            id="solver",
-        ),
-        pytest.param(
-            "config.yaml",
-            "kappas: [0.25, 0.5,",
-            "kappas: [0.3, 0.5,",
-            {"measure_closure", *AFTER_CLOSURE},
-            id="kappa",
-        ),
-        pytest.param(
-            "config.yaml",
-            "prior_width: 0.3 ",
-            "prior_width: 0.4 ",
-            {"extract_components", *AFTER_EXTRACTION},
-            id="composition prior",
-        ),
-        pytest.param(
-            "src/otcal/mixture/em.py",
-            "import math\n",
-            "import math\n\nUNUSED = 1\n",
-            {"extract_components", *AFTER_EXTRACTION},
-            id="mixture fit",
-        ),
-        pytest.param(
-            "src/otcal/simulation/validation.py",
-            "from __future__ import annotations\n",
-            "from __future__ import annotations\n\nUNUSED = 1\n",
-            {"validate_simulation", "summarise", "merge_summaries", "build_report", "all"},
-            id="validation module",
+            id="code",
         ),
     ],
 )
-def test_an_edit_reruns_exactly_what_it_affects(
+def test_an_edit_after_a_run_reruns_exactly_what_it_affects(
     edited: Checkout, file: str, old: str, new: str, expected: set[str]
 ) -> None:
+    """See `test_reruns.py` for all settings; there, the run before is pretended."""
     edited.edit(file, old, new)
     assert set(edited.planned()) == expected
-
-
-def test_more_shards_keep_the_old_ones(edited: Checkout) -> None:
-    for _ in ("source", "target"):
-        edited.edit("workflow/presets/smoke.yaml", "jets: {QCD: 800}", "jets: {QCD: 1200}")
-    planned = edited.planned()
-    assert planned["simulate"] == 2  # one more for source, one more for target
-    assert "train_tagger" not in planned
-    assert planned["export_latents"] == 2

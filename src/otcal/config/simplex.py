@@ -62,6 +62,10 @@ class SimplexStudy(Block):
                 raise ValueError(f"simulation.datasets needs: {', '.join(DATASETS)}; no '{name}'")
         if self.simulation.selection.flavours is None:
             raise ValueError("simulation.selection.flavours: this study labels jets by flavour")
-        if self.tagger.classes != FLAVOURS:
-            raise ValueError(f"tagger.classes must be {', '.join(FLAVOURS)}")
+        for key, names in (
+            ("tagger.classes", self.tagger.classes),
+            ("mixture.flavours", self.mixture.flavours),
+        ):
+            if names != FLAVOURS:
+                raise ValueError(f"{key} must be {', '.join(FLAVOURS)}")
         return self

@@ -123,9 +123,9 @@ class TransportConfig(Block):
         return self
 
     def map_spec(self, splits: Splits, seed: int) -> MapSpec:
-        """Return the settings of `fit_map` for a study's splits and seed: of the method's block only.
+        """Return the settings of `fit_map` for a study's splits and seed.
 
-        The other method's block stays unset; it must not count when the map is asked for again.
+        The block of a method that is not chosen stays unset: it must not make the map stale.
         """
         unused = {"convex", "minimax"} - {self.method}
         own = self.model_dump(exclude=unused)

@@ -2,7 +2,8 @@
 
 Snakemake compares a rule's command and parameters, but tracks no imports. A rule that carries
 `fingerprint("otcal.steps.<step>")` as a parameter re-runs when code that the step can reach has
-changed, and only then: comments, docstrings, formatting and unrelated modules do not count.
+changed, and only then: comments, docstrings, descriptions of settings, formatting and unrelated
+modules do not count.
 """
 
 from __future__ import annotations
@@ -71,7 +72,10 @@ def _file(name: str, root: Path) -> Path | None:
 
 @cache
 def _tree(name: str, root: Path) -> ast.Module:
-    """Return the syntax tree of a module without docstrings; comments are not in it anyway."""
+    """Return the syntax tree of a module without docstrings and descriptions of fields.
+
+    Comments are not in it anyway.
+    """
     file = _file(name, root)
     if file is None:
         raise ModuleNotFoundError(f"no module {name} in {root}")
@@ -79,6 +83,8 @@ def _tree(name: str, root: Path) -> ast.Module:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [line for line in node.body if not _is_text(line)] or [ast.Pass()]
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", None) == "Field":
+            node.keywords = [word for word in node.keywords if word.arg != "description"]
     return tree
 
 

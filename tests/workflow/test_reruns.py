@@ -332,7 +332,7 @@ def test_the_tables_above_name_what_there_is() -> None:
         assert change(path, *everything[path]) is None, f"{path} can be changed by itself"
 
 
-def test_what_cannot_change_a_result_reruns_nothing(finished: Checkout, edited: Checkout) -> None:
+def test_what_cannot_change_a_result_reruns_nothing(edited: Checkout) -> None:
     edited.edit("config.yaml", "seed: 1 #", "seed: 1 # yes, one:")
     edited.edit("src/otcal/figures/style.py", '"""', '"""Well: ')
     edited.edit(
@@ -405,6 +405,6 @@ def test_a_deleted_file_is_made_again_when_something_asks_for_it(
 ) -> None:
     # What was made from the latents is there and as it should be: they are not asked for.
     (edited.path / RESULTS / "latent/latents/source.parquet").unlink()
-    (edited.path / RESULTS / "simplex/figures/closure_b_c.pdf").unlink()
+    (edited.path / RESULTS / "simplex/figures/closure_w1.pdf").unlink()
     first = consumers(plans[""], ["draw_simplex_closure"], ["simplex"])
     check(plans[""], edited.plans({})[0], first)

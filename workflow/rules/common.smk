@@ -272,13 +272,13 @@ PROVENANCE = {
 }
 
 
-def page_files(wildcards, *suffixes):
+def page_files(study, *suffixes):
     """Files of all panels of a study's page."""
     files = []
-    for figure in PAGE[wildcards.study]:
+    for figure in PAGE[study]:
         place = "validation" if figure is VALIDATION else "figures"
         for panel in figure.panels:
-            stem = results(f"{wildcards.study}/{place}/{panel}")
+            stem = results(f"{study}/{place}/{panel}")
             files += [f"{stem}.{suffix}" for suffix in suffixes]
     return files
 

@@ -62,8 +62,8 @@ rule build_report:
     input:
         summary=results("{study}/summary.json"),
         manifest="workflow/report/{study}.yaml",
-        png=lambda wildcards: page_files(wildcards, "png"),
-        beside=lambda wildcards: page_files(wildcards, "pdf", "csv"),
+        png=lambda wildcards: page_files(wildcards.study, "png"),
+        beside=lambda wildcards: page_files(wildcards.study, "pdf", "csv"),
         captions=page_captions,
         provenance=page_provenance,
     output:
@@ -88,6 +88,7 @@ rule latent:
     """The latent study: figures, numbers and page."""
     input:
         results("latent/report/index.html"),
+        page_files("latent", "pdf", "png", "csv"),  # asked for by themselves: a deleted one is made again
     localrule: True
 
 
@@ -95,6 +96,7 @@ rule simplex:
     """The simplex study: figures, numbers and page."""
     input:
         results("simplex/report/index.html"),
+        page_files("simplex", "pdf", "png", "csv"),  # asked for by themselves: a deleted one is made again
     localrule: True
 
 

@@ -18,13 +18,16 @@ class Progress:
     Both show the rate and the remaining time.
     """
 
-    def __init__(self, total: float, label: str, unit: str, done: float = 0) -> None:
+    def __init__(
+        self, total: float, label: str, unit: str, done: float = 0, shown: bool = True
+    ) -> None:
         self.total, self.label, self.unit = total, label, unit
         self.done = self.first = done
         self.start = self.last = time.monotonic()
         self.note = ""
+        self.shown = shown
         self.bar: tqdm | None = None
-        if sys.stderr.isatty():
+        if shown and sys.stderr.isatty():
             self.bar = tqdm(total=total, desc=label, unit=unit, initial=done, unit_scale=True)
 
     def advance(self, amount: float = 1, note: str = "", total: float | None = None) -> None:
@@ -49,6 +52,8 @@ class Progress:
 
     def _line(self) -> None:
         self.last = time.monotonic()
+        if not self.shown:
+            return
         elapsed = max(self.last - self.start, 1e-9)
         rate = (self.done - self.first) / elapsed
         left = f"{(self.total - self.done) / rate:.0f} s left" if rate > 0 else "rate unknown"
@@ -60,9 +65,11 @@ class Progress:
 
 
 @contextmanager
-def progress(total: float, label: str, unit: str, done: float = 0) -> Iterator[Progress]:
-    """Yield a `Progress` that closes with the block."""
-    bar = Progress(total, label, unit, done)
+def progress(
+    total: float, label: str, unit: str, done: float = 0, shown: bool = True
+) -> Iterator[Progress]:
+    """Yield a `Progress` that closes with the block; one that is not `shown` is silent."""
+    bar = Progress(total, label, unit, done, shown)
     try:
         yield bar
     finally:

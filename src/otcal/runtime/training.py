@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 import torch
 
 from otcal.runtime import checkpoint, interruption
+from otcal.runtime.distributed import ALONE, Team
 from otcal.runtime.errors import InputError
 from otcal.runtime.progress import progress
 
@@ -65,6 +67,7 @@ def fit(
     checkpoint_path: Path | None = None,
     checkpoint_every_s: float | None = None,
     identity: Mapping[str, Any] | None = None,
+    team: Team = ALONE,
 ) -> Result:
     """Train, keep the best state by a held-out metric, and continue where a stopped fit was.
 
@@ -100,6 +103,8 @@ def fit(
     identity
         JSON-ready settings; a checkpoint with other ones is not continued: the fit starts again and
         says which setting differs.
+    team
+        Processes that train together: all continue from the checkpoint, and one writes it.
 
     Raises
     ------
@@ -124,9 +129,10 @@ def fit(
             result = _restore(checkpoint_path, saved, trainee)
             first, count, sums = saved["step"], saved["count"], saved["sums"]
             kept = first
+    team.wait()  # until all have read it, nobody replaces or removes it
 
     def save(step: int) -> None:
-        if checkpoint_path is not None:
+        if checkpoint_path is not None and team.leads:
             tree = {
                 "identity": known,
                 "step": step,
@@ -146,10 +152,10 @@ def fit(
     saved_at = time.monotonic()
     number = first
     with (
-        progress(length(), label, "steps", done=first) as bar,
+        progress(length(), label, "steps", done=first, shown=team.leads) as bar,
         interruption.deferred(checkpoint_path) as asked_to_stop,
     ):
-        while not over() and not asked_to_stop():
+        while not over() and not team.any(asked_to_stop()):
             for name, value in trainee.step(number).items():
                 sums[name] = sums.get(name, 0.0) + float(value)
             count += 1
@@ -174,6 +180,8 @@ def fit(
                 kept, saved_at = number, time.monotonic()
         if kept != number:
             save(number)
+    if not over():  # another process of the team was asked to stop
+        raise SystemExit(128 + signal.SIGTERM)
     return result
 
 

@@ -2,10 +2,15 @@
 
 A checkpoint is written every minute, and when a signal asks to stop. A run that was stopped
 continues from it, and ends with the same weights as one that was not.
+
+Several processes, each with a GPU of its own, train together and leave the same weights as one:
+with --processes on this node, on several nodes when torchrun starts this command.
 """
 
 from __future__ import annotations
 
+import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +18,8 @@ import pandas as pd
 import torch
 
 from otcal.config.tagger import TrainSpec
-from otcal.runtime import cli, device, provenance, training
+from otcal.runtime import cli, distributed, provenance, training
+from otcal.runtime.distributed import Team
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import atomic_path, read_json
 from otcal.runtime.seeds import derive
@@ -36,13 +42,34 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--history", type=Path, required=True, help="learning curve (.csv)")
     parser.add_argument("--checkpoint", type=Path, help="where a stopped run continues from")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        help="processes on this node that train together, one per GPU (default, also for 0: 1)",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=distributed.TIMEOUT_S,
+        help="seconds that a process waits for the others before all stop (default: %(default)g)",
+    )
     args = parser.parse_args(argv)
+    if args.processes > 1 and not distributed.started():
+        given = sys.argv[1:] if argv is None else argv
+        distributed.launch(["-m", "otcal.steps.train_tagger", *given], args.processes)
+        return
     spec = cli.load_spec(args.spec, TrainSpec)
+    with distributed.team(args.device, args.timeout) as (team, where):
+        _train(args, spec, team, where)
+
+
+def _train(args: Namespace, spec: TrainSpec, team: Team, where: torch.device) -> None:
     classes = spec.classes
-    where = device.resolve(args.device)
     preprocessing = Preprocessing.from_json(read_json(args.preprocessing), args.preprocessing)
-    record = provenance.record(
-        "train_tagger", spec.model_dump(), [*args.jets, args.preprocessing], spec.seed
+    inputs = [*args.jets, args.preprocessing]
+    record = team.from_leader(
+        lambda: provenance.record("train_tagger", spec.model_dump(), inputs, spec.seed)
     )
 
     args.output.parent.mkdir(parents=True, exist_ok=True)
@@ -50,14 +77,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     samples = {}
     for split in ("train", "validation"):
         pieces = iterate_split(args.jets, preprocessing, classes, spec.splits.fractions(), split)
-        samples[split] = load(pieces, scratch)
+        samples[split] = load(pieces, scratch, team)
         require_all_classes(samples[split].labels, classes, split)
 
     torch.manual_seed(derive(spec.seed, "weights"))
     network = build(spec.architecture, preprocessing, classes).to(where)
-    with workers(args.threads, where) as each:
+    with workers(args.threads, where, team.neighbours) as each:
         trainee = TaggerTrainee(
-            network, **samples, settings=spec.training, seed=spec.seed, device=where, each=each
+            network,
+            **samples,
+            settings=spec.training,
+            seed=spec.seed,
+            device=where,
+            each=each,
+            team=team,
         )
         try:
             result = training.fit(
@@ -69,6 +102,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 patience=spec.training.patience,
                 checkpoint_path=args.checkpoint,
                 identity={"spec": record["spec"], "inputs": record["inputs"]},
+                team=team,
             )
         except FloatingPointError as error:
             raise InputError(
@@ -77,6 +111,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 f"{spec.training.learning_rate:g} diverges ({error})",
                 "Choose a smaller one",
             ) from None
+    if not team.leads:
+        return
     save_tagger(args.output, result.best_weights, spec.architecture, preprocessing, classes, record)
     with atomic_path(args.history) as temporary:
         pd.DataFrame(result.history).astype({"step": int}).to_csv(temporary, index=False)

@@ -73,7 +73,7 @@ class Map(Protocol):
 
 
 @contextmanager
-def workers(count: int | None, device: torch.device) -> Iterator[Map]:
+def workers(count: int | None, device: torch.device, processes: int = 1) -> Iterator[Map]:
     """Yield a `map` over threads that each compute with one core.
 
     Groups of jets are independent, so threads meet once per batch instead of once per kernel. That
@@ -86,11 +86,14 @@ def workers(count: int | None, device: torch.device) -> Iterator[Map]:
         Number of threads; None takes one per core.
     device
         An accelerator is fed by the calling thread alone, whatever `count`.
+    processes
+        Processes on this node that have those threads together.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     if count is None:
         count = os.cpu_count() or 1
+    count = max(1, count // processes)
     try:
         if count == 1 or device.type != "cpu":
             yield map

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otcal.config import tagger as config
+from otcal.runtime.distributed import ALONE, Team
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import full_disk_named
 from otcal.samples import splits
@@ -88,7 +89,7 @@ def iterate_split(
         yield preprocessing(piece.select(splits.select(piece.ids, fractions, split)))
 
 
-def load(pieces: Iterable[Jets], scratch: Path | None = None) -> Jets:
+def load(pieces: Iterable[Jets], scratch: Path | None = None, team: Team = ALONE) -> Jets:
     """Join pieces of jets.
 
     Parameters
@@ -98,15 +99,23 @@ def load(pieces: Iterable[Jets], scratch: Path | None = None) -> Jets:
     scratch
         Directory for a temporary file of about 1.2 kB per jet, which is memory-mapped and
         disappears with the arrays; None keeps all in memory.
+    team
+        Processes that all need the jets. With a temporary file one of them reads the pieces and all
+        map that file; without one each reads the pieces by itself.
     """
     columns: dict[str, Any] = {
-        name: _Column(scratch)
+        name: _Column(scratch, team.size > 1)
         for name in ("values", "kinds", "lengths", "features", "labels", "ids")
     }
-    for piece in pieces:
-        for name, column in columns.items():
-            column.append(getattr(piece, name))
-    arrays = {name: column.array() for name, column in columns.items()}
+    shared = scratch is not None and team.size > 1
+    if team.leads or not shared:
+        for piece in pieces:
+            for name, column in columns.items():
+                column.append(getattr(piece, name))
+    if shared:
+        arrays = _map_together(columns, team)
+    else:
+        arrays = {name: column.array() for name, column in columns.items()}
     return Jets(offsets=constituents.offsets_of(arrays.pop("lengths")), **arrays)
 
 
@@ -123,13 +132,26 @@ def require_all_classes(labels: NDArray[np.int8], classes: Sequence[str], split:
         )
 
 
-class _Column:
-    """Grows by blocks of rows, in memory or in an unnamed file."""
+def _map_together(columns: dict[str, Any], team: Team) -> dict[str, NDArray[Any]]:
+    """Map the leader's files in all processes."""
+    places = team.from_leader(lambda: {name: column.place() for name, column in columns.items()})
+    arrays = {name: _mapped(*place) for name, place in places.items()}
+    team.wait()  # the leader's files lose their names with its columns
+    return arrays
 
-    def __init__(self, scratch: Path | None) -> None:
+
+def _mapped(file: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    return np.memmap(file, dtype, "r", shape=shape) if shape[0] else np.empty(shape, dtype)
+
+
+class _Column:
+    """Grows by blocks of rows, in memory or in a temporary file."""
+
+    def __init__(self, scratch: Path | None, named: bool) -> None:
         self.blocks: list[NDArray[Any]] = []
         # Open as long as the arrays that map it; the system removes it with the process.
-        self.file = tempfile.TemporaryFile(dir=scratch) if scratch else None  # noqa: SIM115
+        make = tempfile.NamedTemporaryFile if named else tempfile.TemporaryFile
+        self.file = make(dir=scratch, prefix=".jets-") if scratch else None
         self.rows = 0
         self.scratch = scratch
 
@@ -145,10 +167,19 @@ class _Column:
                 self.file.flush()
 
     def array(self) -> NDArray[Any]:
-        if not self.blocks:
-            raise InputError("training jets", "files", "none given", "Name files of jets")
-        if self.file is None or self.rows == 0:
+        if self.file is None:
+            self._check()
             return np.concatenate(self.blocks)
+        return _mapped(self.file, *self.place()[1:])
+
+    def place(self) -> tuple[str, np.dtype[Any], tuple[int, ...]]:
+        """Return name of the file, and type and shape of the array in it."""
+        self._check()
+        assert self.file is not None
         self.file.flush()
         like = self.blocks[0]
-        return np.memmap(self.file, dtype=like.dtype, mode="r", shape=(self.rows, *like.shape[1:]))
+        return self.file.name, like.dtype, (self.rows, *like.shape[1:])
+
+    def _check(self) -> None:
+        if not self.blocks:
+            raise InputError("training jets", "files", "none given", "Name files of jets")

@@ -1,0 +1,129 @@
+"""A small training in several processes, as a script: `python trainees.py OUTPUT CHECKPOINT EVENT`.
+
+It trains on random numbers in the shape of jets and writes the weights. EVENT says what happens to
+it in step 5: `none`, `stop` (in all processes), `die` or `hang` (in process 1 only).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import save_file
+
+from otcal.config.tagger import Training
+from otcal.runtime.distributed import ALONE, Team, launch, started, team
+from otcal.runtime.training import Result, fit
+from otcal.tagger.batches import workers
+from otcal.tagger.constituents import Jets, offsets_of
+from otcal.tagger.network import Tagger
+from otcal.tagger.training import TaggerTrainee
+
+CPU = torch.device("cpu")
+SETTINGS = Training(
+    epochs=20,
+    batch_size=50,
+    micro_batch=8,
+    learning_rate=1e-2,
+    warmup_steps=2,
+    precision="float32",
+    evaluations=20,
+    patience=2,
+)
+
+
+def jets(count: int, seed: int) -> Jets:
+    """Return random jets whose labels hang on their first feature."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, 20, count)
+    features = rng.normal(size=(count, 5)).astype(np.float32)
+    return Jets(
+        values=rng.normal(size=(int(lengths.sum()), 7)).astype(np.float32),
+        kinds=rng.integers(0, 8, int(lengths.sum())).astype(np.uint8),
+        offsets=offsets_of(lengths),
+        features=features,
+        labels=np.digitize(features[:, 0], [-0.5, 0.5]).astype(np.int8),
+        ids=np.arange(count),
+    )
+
+
+class Disturbed(TaggerTrainee):
+    """Suffers `event` in step 5."""
+
+    event = "none"
+
+    def step(self, number: int) -> Mapping[str, float]:
+        if number == 5 and self.event == "stop":
+            raise KeyboardInterrupt
+        if number == 5 and self.team.rank == 1:
+            if self.event == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self.event == "hang":
+                time.sleep(3600)
+        return super().step(number)
+
+
+def train(
+    group: Team = ALONE, checkpoint: Path | None = None, event: str = "none", threads: int = 1
+) -> tuple[Disturbed, Result]:
+    """Train in the processes of `group`."""
+    torch.manual_seed(5)
+    network = Tagger(
+        constituent_features=7,
+        jet_features=5,
+        classes=3,
+        d_model=16,
+        blocks=1,
+        heads=2,
+        expansion=2,
+        dropout=0.1,
+        head=[16, 16, 16],
+    )
+    with workers(threads, CPU) as each:
+        trainee = Disturbed(
+            network,
+            jets(300, 1),
+            jets(100, 2),
+            SETTINGS,
+            seed=7,
+            device=CPU,
+            each=each,
+            team=group,
+        )
+        trainee.event = event
+        result = fit(
+            trainee,
+            steps=trainee.steps,
+            evaluate_every=3,
+            monitor="validation_loss",
+            label="trainee",
+            patience=SETTINGS.patience,
+            checkpoint_path=checkpoint,
+            checkpoint_every_s=0.0,
+            team=group,
+        )
+    return trainee, result
+
+
+def main() -> None:
+    output, checkpoint, event, processes, timeout, threads = sys.argv[1:]
+    if not started():
+        launch([__file__, *sys.argv[1:]], int(processes))
+        return
+    with team("cpu", float(timeout)) as (group, _):
+        _, result = train(group, Path(checkpoint), event, int(threads))
+        # Every process writes what it has come to.
+        path = f"{output}.{group.rank}"
+        save_file(result.best_weights, f"{path}.safetensors")
+        pd.DataFrame(result.history).to_csv(f"{path}.csv", index=False)
+
+
+if __name__ == "__main__":
+    main()

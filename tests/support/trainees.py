@@ -1,11 +1,13 @@
-"""A small training in several processes, as a script: `python trainees.py OUTPUT CHECKPOINT EVENT`.
+"""A small training in several processes, as a script:
+`python trainees.py OUTPUT CHECKPOINT EVENT PROCESSES TIMEOUT THREADS`.
 
-It trains on random numbers in the shape of jets and writes the weights. EVENT says what happens to
-it in step 5: `none`, `stop` (in all processes), `die` or `hang` (in process 1 only).
+It trains on random numbers in the shape of jets and writes the weights. EVENT says what
+happens to process 1 in step 5: `none`, `die` or `hang`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -14,7 +16,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from safetensors.torch import save_file
 
@@ -28,14 +29,13 @@ from otcal.tagger.training import TaggerTrainee
 
 CPU = torch.device("cpu")
 SETTINGS = Training(
-    epochs=20,
+    epochs=4,
     batch_size=50,
     micro_batch=8,
-    learning_rate=1e-2,
+    learning_rate=3e-2,
     warmup_steps=2,
     precision="float32",
-    evaluations=20,
-    patience=2,
+    patience=1,
 )
 
 
@@ -60,8 +60,6 @@ class Disturbed(TaggerTrainee):
     event = "none"
 
     def step(self, number: int) -> Mapping[str, float]:
-        if number == 5 and self.event == "stop":
-            raise KeyboardInterrupt
         if number == 5 and self.team.rank == 1:
             if self.event == "die":
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -70,10 +68,8 @@ class Disturbed(TaggerTrainee):
         return super().step(number)
 
 
-def train(
-    group: Team = ALONE, checkpoint: Path | None = None, event: str = "none", threads: int = 1
-) -> tuple[Disturbed, Result]:
-    """Train in the processes of `group`."""
+def trainee(group: Team = ALONE) -> Disturbed:
+    """Return what the processes of `group` train."""
     torch.manual_seed(5)
     network = Tagger(
         constituent_features=7,
@@ -86,21 +82,20 @@ def train(
         dropout=0.1,
         head=[16, 16, 16],
     )
-    with workers(threads, CPU) as each:
-        trainee = Disturbed(
-            network,
-            jets(300, 1),
-            jets(100, 2),
-            SETTINGS,
-            seed=7,
-            device=CPU,
-            each=each,
-            team=group,
-        )
-        trainee.event = event
+    samples = jets(300, 1), jets(100, 2)
+    return Disturbed(network, *samples, SETTINGS, seed=7, device=CPU, each=map, team=group)
+
+
+def train(
+    group: Team = ALONE, checkpoint: Path | None = None, event: str = "none", threads: int = 1
+) -> tuple[Disturbed, Result]:
+    """Train in the processes of `group`."""
+    one = trainee(group)
+    with workers(threads, CPU, group.neighbours) as each:
+        one.each, one.event = each, event
         result = fit(
-            trainee,
-            steps=trainee.steps,
+            one,
+            steps=one.steps,
             evaluate_every=3,
             monitor="validation_loss",
             label="trainee",
@@ -109,7 +104,7 @@ def train(
             checkpoint_every_s=0.0,
             team=group,
         )
-    return trainee, result
+    return one, result
 
 
 def main() -> None:
@@ -122,7 +117,7 @@ def main() -> None:
         # Every process writes what it has come to.
         path = f"{output}.{group.rank}"
         save_file(result.best_weights, f"{path}.safetensors")
-        pd.DataFrame(result.history).to_csv(f"{path}.csv", index=False)
+        Path(f"{path}.json").write_text(json.dumps(result.history), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -218,6 +218,15 @@ def gpus():
     return 0 if SETTINGS.device == "cpu" else 1
 
 
+def training_gpus(wildcards):
+    """GPUs that train a study's tagger together."""
+    return gpus() * STUDIES[wildcards.study].tagger.gpus
+
+
+# Most processes that train a tagger together: one per GPU.
+PROCESSES = max([1] + [gpus() * study.tagger.gpus for study in STUDIES.values()])
+
+
 CLOSURE_JETS = LATENT.closure.selection(
     LATENT.splits.fractions(), LATENT.transport.classes
 )

@@ -47,14 +47,15 @@ rule train_tagger:
         results("{study}/benchmarks/train_tagger.tsv")
     threads: 8
     resources:
-        # Inputs of 1.2 kB per jet, held twice while they are joined; on disk they leave their orders and offsets.
+        # Each process: inputs of 1.2 kB per jet, held twice while they are joined; on disk they leave their orders and
+        # offsets.
         mem_mb=memory(
-            8000,
-            training_count("train", "validation"),
+            4000 + 4000 * PROCESSES,
+            PROCESSES * training_count("train", "validation"),
             2400 if LATENT.tagger.training.storage == "memory" else 100,
         ),
         runtime=minutes(1440),
-        gpu=gpus(),
+        gpu=training_gpus,
     params:
         spec=train_spec,
         jets=numbered("{study}", "training"),
@@ -64,7 +65,8 @@ rule train_tagger:
         "python -m otcal.steps.train_tagger --spec {params.spec:q} --jets {params.jets:q}"
         " --preprocessing {input.preprocessing} --output {output.weights}"
         " --history {output.history} --checkpoint {params.checkpoint}"
-        " --threads {threads} --device {SETTINGS.device} > {log} 2>&1"
+        " --threads {threads} --device {SETTINGS.device} --processes {resources.gpu}"
+        " > {log} 2>&1"
 
 
 rule evaluate_tagger:

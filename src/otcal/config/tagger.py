@@ -186,6 +186,13 @@ class TaggerConfig(Block):
     preprocessing: Preprocessing = Field(Preprocessing(), description="inputs of the network")
     architecture: Architecture = Field(Architecture(), description="the network")
     training: Training = Field(Training(), description="its training")
+    gpus: int = Field(
+        1,
+        ge=1,
+        description="GPUs of one node that train it together, a process for each; the weights do "
+        "not depend on it, so that changing it makes nothing again. Useful up to batch_size / "
+        "micro_batch, of which every GPU takes its share; without influence when device is cpu",
+    )
     inference: Inference = Field(
         Inference(), description="evaluation, and export of latents or scores"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from otcal.config.closure import MIN_JETS, JetSelection
 from otcal.config.splits import Splits
+from otcal.runtime import scratch as files
 from otcal.runtime.errors import InputError
 from otcal.samples import splits
 from otcal.samples.classes import index
@@ -38,15 +39,23 @@ class Sample:
     """Position in `FOLDS`, shape (N,)."""
     columns: dict[str, NDArray[Any]]
     """Layers by name, shapes (N, D)."""
+    scratch: Path | None = None
+    """Directory for the layers' temporary files; None: they are in memory."""
 
     def take(self, keep: NDArray[np.bool_]) -> Sample:
         """Return the jets where `keep` is true."""
-        columns = {name: values[keep] for name, values in self.columns.items()}
-        return Sample(self.jet_id[keep], self.fold[keep], columns)
+        columns = {
+            name: files.select(values, keep, self.scratch) for name, values in self.columns.items()
+        }
+        return Sample(self.jet_id[keep], self.fold[keep], columns, self.scratch)
 
     def only(self, fold: str) -> Sample:
         """Return the jets of one fold."""
         return self.take(self.fold == FOLDS.index(fold))
+
+    def bare(self) -> Sample:
+        """Return the jets without their layers."""
+        return replace(self, columns={})
 
 
 def fold(jet_id: NDArray[np.int64], folds: Splits) -> NDArray[np.int8]:
@@ -59,8 +68,13 @@ def fold(jet_id: NDArray[np.int64], folds: Splits) -> NDArray[np.int8]:
     return np.searchsorted(edges, splits.uniform(jet_id, _FOLD_SALT), side="right").astype(np.int8)
 
 
-def read_sample(path: str | Path, columns: Sequence[str], selection: JetSelection) -> Sample:
-    """Read the held-out jets of the calibrated classes.
+def read_sample(
+    path: str | Path,
+    columns: Sequence[str],
+    selection: JetSelection,
+    scratch: Path | None = None,
+) -> Sample:
+    """Read the held-out jets of the calibrated classes; layers into files of `scratch`, if given.
 
     Raises
     ------
@@ -73,9 +87,10 @@ def read_sample(path: str | Path, columns: Sequence[str], selection: JetSelectio
         selection.fractions,
         selection.split,
         [index(name) for name in selection.classes],
+        scratch,
     )
     jet_id = arrays.pop("jet_id").astype(np.int64)
-    sample = Sample(jet_id, fold(jet_id, selection.folds), arrays)
+    sample = Sample(jet_id, fold(jet_id, selection.folds), arrays, scratch)
     check_folds(path, sample, f"jets of {', '.join(selection.classes)}")
     return sample
 

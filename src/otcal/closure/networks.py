@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from otcal.config.closure import MlpSpec
 from otcal.runtime import checkpoint
+from otcal.runtime.scratch import PIECE, join
 from otcal.runtime.seeds import derive
 
 _PREDICT = 16_384
@@ -52,16 +54,14 @@ class Discriminator(nn.Module):
 
     def standardise(self, x: Tensor) -> None:
         """Take mean and axes of the inputs from jets of shape (N, d)."""
-        x = x.double()
-        variance, mean = torch.var_mean(x, dim=0)
+        mean, variance = _moments(x, lambda piece: piece)
         # A feature that is constant to rounding carries no information.
         constant = variance.sqrt() <= 1e-6 * mean.abs()
         scale = torch.where(constant, torch.ones_like(mean), variance.sqrt())
         axes = torch.diag(1.0 / scale)
         if self.whiten:
-            spread, directions = torch.linalg.eigh(
-                torch.cov(((x - mean) / scale).T).view(axes.shape)
-            )
+            _, covariance = _moments(x, lambda piece: (piece - mean) / scale, full=True)
+            spread, directions = torch.linalg.eigh(covariance)
             # Neither do directions narrower than the rounding of single precision.
             known = spread > 1e-10 * spread[-1]
             widths = torch.where(known, spread, torch.ones_like(spread)).sqrt()
@@ -92,10 +92,15 @@ class Pair:
     """Shape (N,)."""
 
     @classmethod
-    def of(cls, other: NDArray[np.float32], target: NDArray[np.float32]) -> Pair:
-        """Join two samples, shapes (n, d) and (m, d)."""
+    def of(
+        cls,
+        other: NDArray[np.float32],
+        target: NDArray[np.float32],
+        scratch: Path | None = None,
+    ) -> Pair:
+        """Join two samples, shapes (n, d) and (m, d); in a file of `scratch`, unless None."""
         labels = np.repeat(np.array([0, 1], dtype=np.float32), [len(other), len(target)])
-        return cls(np.concatenate([other, target]), labels)
+        return cls(join([other, target], scratch), labels)
 
     @property
     def weights(self) -> NDArray[np.float32]:
@@ -188,6 +193,28 @@ class DiscriminatorFit:
     def _learning_rate(self, number: int) -> float:
         first, last = self.spec.learning_rate, self.spec.final_learning_rate
         return last + 0.5 * (first - last) * (1.0 + math.cos(math.pi * number / self.steps))
+
+
+def _moments(
+    x: Tensor, transform: Callable[[Tensor], Tensor], full: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Return mean and variances of transformed jets, or their covariance matrix if `full`.
+
+    Jets are taken to double precision in pieces of equal size, whose moments are combined (Chan,
+    Golub, LeVeque, Am. Stat. 37 (1983) 242).
+    """
+    parts = []
+    for piece in x.tensor_split(math.ceil(len(x) / PIECE)):
+        rows = transform(piece.double())
+        variance, mean = torch.var_mean(rows, dim=0)
+        parts.append((len(rows), mean, torch.cov(rows.T).view(len(mean), -1) if full else variance))
+    mean = torch.stack([mean * (count / len(x)) for count, mean, _ in parts]).sum(0)
+    spread = torch.zeros_like(parts[0][2])
+    for count, centre, within in parts:
+        apart = centre - mean
+        between = torch.outer(apart, apart) if full else apart.square()
+        spread += within * ((count - 1) / (len(x) - 1)) + between * (count / (len(x) - 1))
+    return mean, spread
 
 
 def _pieces(x: NDArray[np.float32]) -> list[NDArray[np.float32]]:

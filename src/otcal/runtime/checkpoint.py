@@ -154,8 +154,11 @@ def _flatten(node: Tree, name: str, tensors: dict[str, torch.Tensor]) -> Any:
         key = name or "."
         while key in tensors:  # the keys 1 and "1", or one with a slash in it
             key += "'"
-        # A copy: safetensors refuses tensors that share memory.
-        tensors[key] = node.detach().cpu().contiguous().clone()
+        content = node.detach().cpu().contiguous()
+        # safetensors refuses tensors that share memory; what has its own may be too large to copy.
+        alone = content.untyped_storage().nbytes() == content.nbytes
+        others = {other.data_ptr() for other in tensors.values()}
+        tensors[key] = content if alone and content.data_ptr() not in others else content.clone()
         return {"tensor": key}
     if isinstance(node, dict):
         items = [[key, _flatten(value, f"{name}/{key}", tensors)] for key, value in node.items()]

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from otcal.runtime.scratch import Column
 from otcal.samples import splits, tables
 from otcal.samples.jets import JET_FLOATS
 
@@ -49,6 +50,7 @@ def read_latents(
     fractions: Mapping[str, float] | None = None,
     split: str | None = None,
     labels: Sequence[int] | None = None,
+    scratch: Path | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Read columns as arrays: (N,), layers (N, D).
 
@@ -62,6 +64,9 @@ def read_latents(
         Keep the jets of this split (see `otcal.samples.splits`); None keeps all.
     labels
         Keep the jets with these labels; None keeps all.
+    scratch
+        Directory for temporary files that hold the layers, see `otcal.runtime.scratch`; None holds
+        them in memory.
 
     Raises
     ------
@@ -73,7 +78,10 @@ def read_latents(
     if split is not None and fractions is None:
         raise ValueError(f"split '{split}' needs the fractions of all splits")
     wanted = list(dict.fromkeys([*columns, "jet_id", "label"]))
-    pieces: dict[str, list[NDArray[Any]]] = {name: [] for name in columns}
+    result = {name: Column(scratch if name in LAYERS else None) for name in columns}
+    empty = LATENT_SCHEMA.empty_table()
+    for name, column in result.items():
+        column.append(tables.to_numpy(empty[name]))
     for table in iterate_latents(path, wanted):
         keep = np.ones(len(table), dtype=bool)
         if split is not None and fractions is not None:
@@ -81,11 +89,5 @@ def read_latents(
         if labels is not None:
             keep &= np.isin(tables.to_numpy(table["label"]), labels)
         for name in columns:
-            pieces[name].append(tables.to_numpy(table[name])[keep])
-    return {name: _concatenate(name, arrays) for name, arrays in pieces.items()}
-
-
-def _concatenate(name: str, arrays: list[NDArray[Any]]) -> NDArray[Any]:
-    if arrays:
-        return np.concatenate(arrays)
-    return tables.to_numpy(LATENT_SCHEMA.empty_table()[name])
+            result[name].append(tables.to_numpy(table[name])[keep])
+    return {name: column.array() for name, column in result.items()}

@@ -1,4 +1,8 @@
-"""Reweight the source to the target with D_L's density ratio, beside the transported source."""
+"""Reweight the source to the target with D_L's density ratio, beside the transported source.
+
+The layers are in temporary files beside the output while it runs, so that they may exceed the
+memory.
+"""
 
 from __future__ import annotations
 
@@ -42,9 +46,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     spec = cli.load_spec(options.spec, ReweightSpec)
     device.limit_threads(options.threads)
 
+    scratch = options.output.parent
+    scratch.mkdir(parents=True, exist_ok=True)
     paths = {name: getattr(options, name) for name in ("source", "target", "calibrated")}
     samples = {
-        name: read_sample(path, list(LAYERS), spec.jets).only("test")
+        name: read_sample(path, list(LAYERS), spec.jets, scratch).only("test")
         for name, path in paths.items()
     }
     scores = {}

@@ -1,4 +1,8 @@
-"""Fit discriminators of one layer, training and model, and score jets that no fit has seen."""
+"""Fit discriminators of one layer, training and model, and score jets that no fit has seen.
+
+The layers are in temporary files beside the output while it runs, so that they may exceed the
+memory.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +54,11 @@ def main(argv: Sequence[str] | None = None) -> None:
                     "this training needs a file of it",
                     f"Add --{name} FILE",
                 )
-    samples = {name: read_sample(path, [options.layer], spec.jets) for name, path in paths.items()}
+    scratch = options.output.parent
+    scratch.mkdir(parents=True, exist_ok=True)
+    samples = {
+        name: read_sample(path, [options.layer], spec.jets, scratch) for name, path in paths.items()
+    }
     if options.training == "floor":
         samples["target_half"], samples["target"] = halves(samples["target"])
         for half in samples.values():
@@ -78,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _collect(samples: dict[str, Sample], fitted: list[Fitted]) -> Scores:
-    kept = {name: unseen(sample) for name, sample in samples.items()}
+    kept = {name: unseen(sample.bare()) for name, sample in samples.items()}
     number = [np.full(len(s.fold), SAMPLES.index(name), np.int8) for name, s in kept.items()]
     return Scores(
         fold=np.concatenate([sample.fold for sample in kept.values()]),

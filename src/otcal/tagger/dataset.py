@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from otcal.config import tagger as config
 from otcal.runtime.distributed import ALONE, Team
 from otcal.runtime.errors import InputError
-from otcal.runtime.files import full_disk_named
+from otcal.runtime.scratch import Column, mapped
 from otcal.samples import splits
 from otcal.samples.jets import iterate_jets, jet_schema
 from otcal.samples.tables import ROW_GROUP, row_count
@@ -104,18 +103,16 @@ def load(pieces: Iterable[Jets], scratch: Path | None = None, team: Team = ALONE
         map that file; without one each reads the pieces by itself.
     """
     columns: dict[str, Any] = {
-        name: _Column(scratch, team.size > 1)
+        name: Column(scratch, team.size > 1)
         for name in ("values", "kinds", "lengths", "features", "labels", "ids")
     }
-    shared = scratch is not None and team.size > 1
-    if team.leads or not shared:
-        for piece in pieces:
-            for name, column in columns.items():
-                column.append(getattr(piece, name))
-    if shared:
-        arrays = _map_together(columns, team)
-    else:
+    if scratch is None or team.size == 1:
+        _fill(columns, pieces)
         arrays = {name: column.array() for name, column in columns.items()}
+    else:
+        places = team.from_leader(lambda: _fill(columns, pieces))
+        arrays = {name: mapped(*place) for name, place in places.items()}
+        team.wait()  # the leader's files lose their names with its columns
     return Jets(offsets=constituents.offsets_of(arrays.pop("lengths")), **arrays)
 
 
@@ -132,54 +129,11 @@ def require_all_classes(labels: NDArray[np.int8], classes: Sequence[str], split:
         )
 
 
-def _map_together(columns: dict[str, Any], team: Team) -> dict[str, NDArray[Any]]:
-    """Map the leader's files in all processes."""
-    places = team.from_leader(lambda: {name: column.place() for name, column in columns.items()})
-    arrays = {name: _mapped(*place) for name, place in places.items()}
-    team.wait()  # the leader's files lose their names with its columns
-    return arrays
-
-
-def _mapped(file: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    return np.memmap(file, dtype, "r", shape=shape) if shape[0] else np.empty(shape, dtype)
-
-
-class _Column:
-    """Grows by blocks of rows, in memory or in a temporary file."""
-
-    def __init__(self, scratch: Path | None, named: bool) -> None:
-        self.blocks: list[NDArray[Any]] = []
-        # Open as long as the arrays that map it; the system removes it with the process.
-        make = tempfile.NamedTemporaryFile if named else tempfile.TemporaryFile
-        self.file = make(dir=scratch, prefix=".jets-") if scratch else None
-        self.rows = 0
-        self.scratch = scratch
-
-    def append(self, block: NDArray[Any]) -> None:
-        self.rows += len(block)
-        if self.file is None:
-            self.blocks.append(block)
-        else:
-            self.blocks = [block[:0]]  # remembers type and row shape
-            with full_disk_named(self.scratch or "file"):
-                # Unlike tofile, write says why it fails.
-                self.file.write(np.ascontiguousarray(block).data)
-                self.file.flush()
-
-    def array(self) -> NDArray[Any]:
-        if self.file is None:
-            self._check()
-            return np.concatenate(self.blocks)
-        return _mapped(self.file, *self.place()[1:])
-
-    def place(self) -> tuple[str, np.dtype[Any], tuple[int, ...]]:
-        """Return name of the file, and type and shape of the array in it."""
-        self._check()
-        assert self.file is not None
-        self.file.flush()
-        like = self.blocks[0]
-        return self.file.name, like.dtype, (self.rows, *like.shape[1:])
-
-    def _check(self) -> None:
-        if not self.blocks:
-            raise InputError("training jets", "files", "none given", "Name files of jets")
+def _fill(columns: Mapping[str, Column], pieces: Iterable[Jets]) -> dict[str, Any]:
+    """Add pieces to columns and return the places of those that are in files."""
+    for piece in pieces:
+        for name, column in columns.items():
+            column.append(getattr(piece, name))
+    if not columns["ids"].blocks:
+        raise InputError("training jets", "files", "none given", "Name files of jets")
+    return {name: column.place() for name, column in columns.items() if column.file}

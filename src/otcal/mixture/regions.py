@@ -54,6 +54,7 @@ def build(path: Path, spec: RegionsSpec) -> dict[str, pa.Table]:
     scores = read_scores(path, spec.flavours)
     check_unique(scores.ids, path)
     positions = deal(scores, _counts(spec), spec.flavours, spec.seed, path)
+    del scores  # the table takes as much
     schema = score_schema(spec.flavours)
     table = tables.read_tables([path], schema, schema.names)
     return {name: table.take(pa.array(rows)) for name, rows in positions.items()}

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def read_scores(
     labels: Sequence[int] | None = None,
     floor: float | None = None,
 ) -> Scores:
-    """Read a file of scores and check every row of it.
+    """Read a file of scores, piece by piece, and check every row of it.
 
     Parameters
     ----------
@@ -110,22 +111,26 @@ def read_scores(
         file, row (from 0), column and remedy.
     """
     schema = score_schema(flavours)
-    # In one piece, so that the number of a bad row is its number in the file.
-    rows = max(tables.row_count(path), 1)
-    pieces = list(tables.iterate_tables([path], schema, schema.names, rows))
-    table = pa.concat_tables(pieces) if pieces else schema.empty_table()
-    ids, found, pt, eta, *columns = (tables.to_numpy(table[name]) for name in schema.names)
-    _check_labels(found, flavours, path)
-    p, floored = check_probabilities(np.stack(columns, axis=1), path, floor, schema.names[4:])
+    pieces: list[Scores] = []
+    rows = floored = 0
+    for table in chain([schema.empty_table()], tables.iterate_tables([path], schema, schema.names)):
+        ids, found, pt, eta, *columns = (tables.to_numpy(table[name]) for name in schema.names)
+        _check_labels(found, flavours, path, rows)
+        values = np.stack(columns, axis=1)
+        p, raised = check_probabilities(values, path, floor, schema.names[4:], rows)
+        scores = Scores(ids, found, pt, eta, p)
+        pieces.append(scores if labels is None else scores.select(np.isin(found, labels)))
+        rows += len(table)
+        floored += raised
     if floored:
-        _LOG.warning(
-            "%s: probabilities of %d of %d jets raised to %g", path, floored, len(p), floor
-        )
-    scores = Scores(ids, found, pt, eta, p)
-    return scores if labels is None else scores.select(np.isin(found, labels))
+        _LOG.warning("%s: probabilities of %d of %d jets raised to %g", path, floored, rows, floor)
+    columns = zip(*(vars(piece).values() for piece in pieces), strict=True)
+    return Scores(*(np.concatenate(column) for column in columns))
 
 
-def _check_labels(labels: NDArray[np.int8], flavours: Sequence[str], path: str | Path) -> None:
+def _check_labels(
+    labels: NDArray[np.int8], flavours: Sequence[str], path: str | Path, first: int
+) -> None:
     bad = (labels < -1) | (labels >= len(flavours))
     if bad.any():
         row = int(np.argmax(bad))
@@ -133,6 +138,6 @@ def _check_labels(labels: NDArray[np.int8], flavours: Sequence[str], path: str |
         raise InputError(
             path,
             "label",
-            f"is {labels[row]} in row {row} ({int(bad.sum())} bad rows)",
+            f"is {labels[row]} in row {first + row}",
             f"Set {meaning}, or -1 where the flavour is not known",
         )

@@ -78,11 +78,13 @@ def iterate_tables(
     for path in paths:
         file = _open(path)
         _check_schema(path, file.schema_arrow, schema, columns)
+        first = 0
         try:
             for batch in file.iter_batches(batch_size, columns=list(columns)):
                 table = _cast(path, pa.Table.from_batches([batch]).select(list(columns)), schema)
-                _check_finite(path, table)
+                _check_finite(path, table, first)
                 yield table
+                first += len(table)
         except (pa.ArrowException, OSError) as error:
             raise InputError(
                 path,
@@ -185,7 +187,7 @@ def _line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _check_finite(path: str | Path, table: pa.Table) -> None:
+def _check_finite(path: str | Path, table: pa.Table, first: int) -> None:
     for name in table.column_names:
         for chunk in table[name].chunks:
             values = chunk
@@ -202,6 +204,7 @@ def _check_finite(path: str | Path, table: pa.Table) -> None:
                 raise InputError(
                     path,
                     name,
-                    f"has a NaN or infinite value (element {bad} of a piece of {len(values)})",
+                    f"has a NaN or infinite value (element {bad} of a piece of {len(values)} "
+                    f"that begins in row {first})",
                     "Drop these jets or make the file again",
                 )

@@ -1,4 +1,7 @@
-"""Fit the transport map from source to target latents, and say how good it is on held-out jets."""
+"""Fit the transport map from source to target latents, and say how good it is on held-out jets.
+
+The jets are in temporary files beside the output while it runs, so that they may exceed the memory.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +43,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     spec = cli.load_spec(arguments.spec, MapSpec)
     device.limit_threads(arguments.threads)
+    scratch = arguments.output.parent
+    scratch.mkdir(parents=True, exist_ok=True)
     source, target = (
-        {split: _jets(path, spec, split) for split in ("train", "validation")}
+        {split: _jets(path, spec, split, scratch) for split in ("train", "validation")}
         for path in (arguments.source, arguments.target)
     )
     fitted = fit_map(
@@ -58,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         options=_options(spec),
         device_name=arguments.device,
         checkpoint_path=arguments.checkpoint,
+        scratch=scratch,
     )
     inputs = [arguments.source, arguments.target]
     provenance = record("fit_map", spec.model_dump(mode="json"), inputs, spec.seed)
@@ -69,11 +75,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     log.info("map: %s (%s)", fitted.diagnostics["winner"], fitted.diagnostics["reason"])
 
 
-def _jets(path: Path, spec: MapSpec, split: str) -> Array:
+def _jets(path: Path, spec: MapSpec, split: str, scratch: Path) -> Array:
     labels = [classes.index(name) for name in spec.classes]
-    latents: Array = read_latents(path, [spec.layer], spec.splits.fractions(), split, labels)[
-        spec.layer
-    ]
+    fractions = spec.splits.fractions()
+    latents: Array = read_latents(path, [spec.layer], fractions, split, labels, scratch)[spec.layer]
     if len(latents) < FEWEST:
         raise InputError(
             path,

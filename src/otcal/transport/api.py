@@ -86,6 +86,7 @@ def fit_map(
     evaluations: int = 20,
     patience: int | None = 5,
     diagnostics: bool = True,
+    scratch: Path | None = None,
 ) -> FittedMap:
     """Fit the optimal-transport map (quadratic cost) from one sample to another.
 
@@ -138,6 +139,9 @@ def fit_map(
         never. A fit from `initial` does not end early: fits to be compared have equal batches.
     diagnostics
         Add `otcal.transport.diagnostics.diagnose` to the map's diagnostics; some seconds.
+    scratch
+        Directory for temporary files that hold the training points in the coordinates of the fit;
+        None holds them in memory. Without influence on an accelerator, which holds them itself.
 
     Raises
     ------
@@ -160,6 +164,7 @@ def fit_map(
         seed=seed,
         place=place,
         initial=initial,
+        scratch=scratch,
     )
     held_out = problem.held_out
     baseline = held_out.baseline() if network is None else held_out.semidual(network)
@@ -175,7 +180,7 @@ def fit_map(
         deadline = None if budget_s is None else start + budget_s
         length = Length(steps, deadline, evaluations, patience if network is None else None)
         fitted, result, details = _train(
-            problem, method, options, length, seed, checkpoint_path, network
+            problem, method, options, length, seed, checkpoint_path, network, scratch
         )
         rivals = {one.name: [one.potential] for one in others}
         figures = {one.name: one.figures for one in others}
@@ -233,6 +238,7 @@ def _train(
     seed: int,
     checkpoint_path: Path | None,
     network: ConvexPotential | None,
+    scratch: Path | None,
 ) -> tuple[list[Potential], training.Result | None, dict[str, Any]]:
     """Fit a network, with a smaller rate when it diverges; no result when it always does."""
     options = options or (MinimaxOptions() if method == "minimax" else SemidualOptions())
@@ -260,7 +266,7 @@ def _train(
                 )
             else:
                 trainee, result = _fit_semidual(
-                    problem, options, length, seed, checkpoint_path, known, network
+                    problem, options, length, seed, checkpoint_path, known, network, scratch
                 )
         except FloatingPointError as error:
             log.warning("%s; starting again with a quarter of the learning rate", error)
@@ -294,12 +300,15 @@ def _fit_semidual(
     checkpoint_path: Path | None,
     known: dict[str, Any],
     network: ConvexPotential | None,
+    scratch: Path | None,
 ) -> tuple[SemidualFit, training.Result]:
     schedule = Schedule(
         length.steps, length.seconds, evaluations=length.evaluations, patience=length.patience
     )
     samples = (problem.source, problem.target, problem.held_out)
-    trainee = SemidualFit(*samples, problem.coordinates.spread, options, schedule, seed, network)
+    trainee = SemidualFit(
+        *samples, problem.coordinates.spread, options, schedule, seed, network, scratch
+    )
     # A budget is no part of the identity: what is left of it differs from run to run.
     result = training.fit(
         trainee,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from otcal.runtime.errors import InputError
+from otcal.runtime.scratch import PIECE, empty
 from otcal.runtime.seeds import numpy_generator
 from otcal.transport.coordinates import Coordinates, precondition, standardise
 from otcal.transport.fitted import TransportMap
 from otcal.transport.gaussian import fit_gaussian
 from otcal.transport.heldout import LARGEST, HeldOut, Reference
 from otcal.transport.potentials import QuadraticPotential
-from otcal.transport.rows import PIECE, pieces, spread
+from otcal.transport.rows import pieces, spread
 
 FEWEST = 10
 """Points which a sample must have."""
@@ -85,6 +87,7 @@ def prepare(
     seed: int,
     place: torch.device,
     initial: TransportMap | None = None,
+    scratch: Path | None = None,
 ) -> Problem:
     """Check the samples, hold some out, and change coordinates.
 
@@ -119,7 +122,7 @@ def prepare(
 
     def encode(points: Samples, side: str) -> Tensor:
         function = coordinates.encode_source if side == "source" else coordinates.encode_target
-        result = torch.empty(len(points), coordinates.rank, device=place)
+        result = empty((len(points), coordinates.rank), place, scratch)
         for piece, rows in zip(pieces(points), result.split(PIECE), strict=True):
             rows.copy_(function(_tensor(piece)))
         return result

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from otcal.runtime.scratch import PIECE
 
-PIECE = 65_536
-"""Rows handled at a time in double precision: 64 MB of a 128-dimensional latent."""
+Array = NDArray[np.float64]
 
 
 def pieces(sample: NDArray[np.floating]) -> Iterator[NDArray[np.floating]]:

@@ -17,12 +17,14 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from otcal.runtime.checkpoint import Tree
+from otcal.runtime.scratch import copy as copy_rows
 from otcal.runtime.seeds import derive
 from otcal.transport.conjugate import conjugate
 from otcal.transport.convex import ConvexPotential
@@ -92,6 +94,8 @@ class SemidualFit:
         Seed of the potential and of the batches.
     initial
         Potential to start from, of any width; default one whose gradient is the identity.
+    scratch
+        Directory for a temporary file with the conjugate points; None: they are in memory.
     """
 
     def __init__(
@@ -104,10 +108,11 @@ class SemidualFit:
         schedule: Schedule,
         seed: int,
         initial: ConvexPotential | None = None,
+        scratch: Path | None = None,
     ) -> None:
         self.source, self.target, self.held_out = source, target, held_out
         self.options, self.schedule, self.seed, self.spread = options, schedule, seed, spread
-        self.points = target.clone()  # conjugate point of every target point
+        self.points = copy_rows(target, scratch)  # conjugate point of every target point
         if initial is None:
             self.potential = self._at_identity()
         else:
@@ -202,7 +207,7 @@ class SemidualFit:
         self.potential.load_state_dict(state["potential"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.points = state["points"].to(self.target)
+        self.points.copy_(state["points"])
         self.held_out.points = state["held_out"].to(self.target)
         self.schedule.restore(state["schedule"])
 

@@ -124,8 +124,8 @@ def read_scores(
         floored += raised
     if floored:
         _LOG.warning("%s: probabilities of %d of %d jets raised to %g", path, floored, rows, floor)
-    columns = zip(*(vars(piece).values() for piece in pieces), strict=True)
-    return Scores(*(np.concatenate(column) for column in columns))
+    fields = zip(*(vars(piece).values() for piece in pieces), strict=True)
+    return Scores(*(np.concatenate(field) for field in fields))
 
 
 def _check_labels(

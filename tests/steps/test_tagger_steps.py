@@ -212,6 +212,30 @@ def test_equal_work_gives_equal_bytes(chain, tmp_path) -> None:
     assert again.history.read_bytes() == chain.history.read_bytes()
 
 
+def test_two_processes_leave_the_weights_of_one(chain, tmp_path) -> None:
+    """One of them reads the jets and writes the results; both map its file of jets."""
+    both = Run(tmp_path)
+    both.jets, both.preprocessing = chain.jets, chain.preprocessing
+    spec = CONFIG.train_spec(1).model_dump()
+    spec["training"]["storage"] = "disk"
+    both.train("--spec", json.dumps(spec), "--processes", "2")
+    assert both.weights.read_bytes() == chain.weights.read_bytes()
+    assert both.history.read_bytes() == chain.history.read_bytes()
+    names = {"tagger.safetensors", "tagger.json", "history.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_a_users_mistake_ends_all_processes(chain, tmp_path, capfd) -> None:
+    bad = Run(tmp_path)
+    bad.preprocessing = chain.preprocessing
+    with pytest.raises(SystemExit) as stop:
+        bad.train("--processes", "2")
+    assert stop.value.code == 2
+    error = capfd.readouterr().err
+    assert error.count("otcal: error: ") == 1
+    assert "jets/1.parquet: file: does not exist" in error
+
+
 def test_a_user_sees_what_is_wrong(chain, tmp_path) -> None:
     bad = Run(tmp_path)
     bad.jets, bad.preprocessing = chain.jets, tmp_path / "absent.json"

@@ -103,8 +103,13 @@ def empty(shape: tuple[int, ...], place: torch.device, scratch: Path | None) -> 
         return torch.empty(shape, device=place)
     with tempfile.TemporaryFile(dir=scratch, prefix=".rows-") as file:
         with full_disk_named(scratch):
-            os.posix_fallocate(file.fileno(), 0, 4 * int(np.prod(shape)))
+            _reserve(file.fileno(), 4 * int(np.prod(shape)))
         return torch.from_numpy(mapped(file, np.dtype(np.float32), shape))
+
+
+def _reserve(file: int, size: int) -> None:
+    """Give a file its size, and the space where the system can (macOS cannot)."""
+    getattr(os, "posix_fallocate", lambda file, _, size: os.truncate(file, size))(file, 0, size)
 
 
 def copy(tensor: Tensor, scratch: Path | None) -> Tensor:

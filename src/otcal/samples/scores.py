@@ -138,6 +138,6 @@ def _check_labels(
         raise InputError(
             path,
             "label",
-            f"is {labels[row]} in row {first + row}",
+            f"is {labels[row]} in row {first + row} ({int(bad.sum())} bad rows)",
             f"Set {meaning}, or -1 where the flavour is not known",
         )

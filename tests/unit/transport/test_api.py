@@ -39,6 +39,17 @@ def test_steps_and_seed_decide_every_bit() -> None:
     assert not np.array_equal(runs[0], runs[2])
 
 
+def test_points_in_files_leave_every_bit(tmp_path: Path) -> None:
+    source, target = samples()
+    runs = [
+        fit_map(source, target, steps=20, options=SMALL, select=False, scratch=scratch)
+        for scratch in (None, tmp_path)
+    ]
+    np.testing.assert_array_equal(*(run.transport(source) for run in runs))
+    assert runs[0].learning_curve == runs[1].learning_curve
+    assert not list(tmp_path.iterdir())
+
+
 def test_minimax_moves_the_map_ten_times_and_then_the_critic_four_times() -> None:
     source, target = samples(60)
     problem = prepare(

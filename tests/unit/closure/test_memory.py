@@ -40,7 +40,7 @@ def test_a_layer_may_be_larger_than_the_memory(paths, tmp_path) -> None:
     """Three files, their folds and pairs are used in the memory of one layer of one file."""
     done = run(paths, str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > JETS  # both samples of the training fold
+    assert int(done.stdout) > 0.9 * JETS  # half of both samples are the training fold
     assert not list(tmp_path.iterdir())
 
 

@@ -20,9 +20,12 @@ rule train_discriminator:
         results("latent/benchmarks/train_discriminator/{layer}-{training}-{model}.tsv")
     threads: 1
     resources:
-        # The layer of three samples and of their folds; the training fold in double precision to standardise it.
+        # Layers are in scratch files. In memory: ids, folds, orders and weights, and the scores of all fits with the
+        # columns beside them while they are written.
         mem_mb=memory(
-            3000, jet_count("source", "target", share=LATENT.splits.test), 7 * LAYER
+            3000,
+            jet_count("source", "target", share=LATENT.splits.test),
+            100 + 30 * LATENT.closure.fits,
         ),
         runtime=minutes(120),
         gpu=gpus(),
@@ -94,9 +97,11 @@ rule reweight:
         results("latent/benchmarks/reweight.tsv")
     threads: 1
     resources:
-        # All layers of three samples, and of their test folds.
+        # Layers are in scratch files. In memory: ids and folds, the scores of three discriminators, the discriminants.
         mem_mb=memory(
-            3000, jet_count("source", "target", share=LATENT.splits.test), 6 * LAYER
+            3000,
+            jet_count("source", "target", share=LATENT.splits.test),
+            100 + 45 * LATENT.closure.fits,
         ),
         runtime=minutes(30),
     params:

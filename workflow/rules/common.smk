@@ -199,9 +199,6 @@ def training_count(*splits):
     )
 
 
-LAYER = 4 * 128  # bytes of one jet's z128
-
-
 def memory(megabytes, count=0, size=0):
     """Memory of a job in MB: a basis, and `size` bytes for each of `count` jets; doubled with every attempt."""
     total = megabytes + int(count * size / 1e6)

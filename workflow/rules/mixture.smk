@@ -10,7 +10,8 @@ rule build_regions:
     log:
         results("simplex/logs/build_regions.log"),
     resources:
-        mem_mb=memory(2000),
+        # Scores of all data jets, twice while they are joined, and their order.
+        mem_mb=memory(2000, jet_count("data", study=SIMPLEX), 150),
         runtime=minutes(15),
     params:
         spec=SIMPLEX.mixture.regions_spec(SIMPLEX.seed).model_dump_json(),

@@ -17,11 +17,11 @@ rule fit_map:
         results("latent/benchmarks/fit_map.tsv")
     threads: 1  # one thread makes the map a function of the seed alone; the fit gains little from more
     resources:
-        # A jet's layer as it is read and in the fit's coordinates, a conjugate point, and the copy of a sample in reading.
+        # The jets are in scratch files. In memory: their order.
         mem_mb=memory(
             4000,
             jet_count("source", "target", share=1 - LATENT.splits.test),
-            4 * LAYER,
+            50,
         ),
         runtime=minutes(720),
         gpu=gpus(),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -129,15 +130,14 @@ def team(name: str, timeout_s: float = TIMEOUT_S) -> Iterator[tuple[Team, torch.
     if not started():
         yield ALONE, device.resolve(name)
         return
-    rank, size, place, neighbours = (int(os.environ[name]) for name in _PLACE)
+    rank, size, place, neighbours = (int(os.environ[key]) for key in _PLACE)
     where = _own(device.resolve(name), place, neighbours)
     # Objects and arrays of the host meet through gloo, whatever the device.
     backend = "cpu:gloo,cuda:nccl" if where.type == "cuda" else "gloo"
     distributed.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
-    try:
-        yield Team(rank, size, place, neighbours), where
-    finally:
-        distributed.destroy_process_group()
+    yield Team(rank, size, place, neighbours), where
+    # Not after an error: it would wait for the others, which wait for this process.
+    distributed.destroy_process_group()
 
 
 def launch(command: Sequence[str], processes: int) -> None:
@@ -159,23 +159,26 @@ def launch(command: Sequence[str], processes: int) -> None:
         else with a line that says which processes ended how.
     """
     # Only who starts processes needs the launcher.
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     # One per process, as torchrun sets it, but without its warning.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=processes,
-        run_id=uuid.uuid4().hex,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=0,
-    )
     try:
-        elastic_launch(config, sys.executable)(*command)
+        with tempfile.TemporaryDirectory() as logs:  # which it would else leave behind
+            config = LaunchConfig(
+                min_nodes=1,
+                max_nodes=1,
+                nproc_per_node=processes,
+                run_id=uuid.uuid4().hex,
+                rdzv_backend="c10d",
+                rdzv_endpoint="localhost:0",
+                max_restarts=0,
+                logs_specs=DefaultLogsSpecs(log_dir=logs),
+            )
+            elastic_launch(config, sys.executable)(*command)
     except ChildFailedError as error:
         if any(failure.exitcode == 2 for failure in error.failures.values()):
             sys.exit(2)

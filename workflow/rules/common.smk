@@ -1,6 +1,7 @@
 # Needs: the merged configuration. Makes: the validated settings and the helpers of the other rule files.
 
 import json
+import math
 import os
 
 from snakemake.exceptions import WorkflowError
@@ -208,6 +209,13 @@ def memory(megabytes, count=0, size=0):
 def minutes(count):
     """Time limit of a job in minutes, doubled with every attempt."""
     return lambda wildcards, attempt: count * 2 ** (attempt - 1)
+
+
+def shard_minutes(wildcards, attempt):
+    """Time limit of a shard in minutes: five, and its jets at 30 per second; doubled with every attempt."""
+    dataset = SHARDS[wildcards.study][wildcards.dataset]
+    jets = dataset[wildcards.process, int(wildcards.shard)].jets
+    return (5 + math.ceil(jets / (30 * 60))) * 2 ** (attempt - 1)
 
 
 def gpus():

@@ -88,6 +88,8 @@ for study, figure in DRAWN:
             csv=[results(f"{study}/figures/{panel}.csv") for panel in figure.panels],
         log:
             results(f"{study}/logs/figures/{figure.name}.log"),
+        group:
+            f"{study}_figures"
         threads: 1
         resources:
             mem_mb=memory(1000),

@@ -12,7 +12,7 @@ rule simulate:
     threads: 1
     resources:
         mem_mb=memory(1500),
-        runtime=minutes(60),
+        runtime=shard_minutes,
     params:
         spec=shard_spec,
         code=code("simulate"),

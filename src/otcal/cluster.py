@@ -1,0 +1,233 @@
+"""Go on after a Snakemake that was killed while its jobs were in a Slurm cluster.
+
+Snakemake that gets SIGKILL (or whose login node goes down) leaves its jobs in the queue and a lock
+in the working directory. Started again it does not find its jobs, and submits each of them a second
+time beside the first. So they are cancelled first: this user's jobs whose working directory is
+this one and whose name starts with the profile's prefix, and no others. Run it where Snakemake was
+started, in the same directory.
+
+    python -m otcal.cluster cancel                                cancel the jobs and unlock
+    python -m otcal.cluster resume --profile profiles/slurm ...   then start snakemake again
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import platform
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import psutil
+
+from otcal.runtime.cli import run
+from otcal.runtime.errors import InputError
+
+PREFIX = "otcal"
+"""First part of the names of all jobs: `slurm-jobname-prefix` of the profile."""
+
+RUN_NAME = re.compile(rf"{PREFIX}_[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}")
+"""Names that the Slurm plugin gives to jobs: prefix and UUID of the run."""
+
+PATIENCE = 300.0
+"""Seconds in which cancelled jobs must have ended; Slurm itself gives them 30 by default."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that waits or runs in Slurm."""
+
+    number: str
+    user: str
+    state: str
+
+
+def parse_jobs(listing: str, directory: Path) -> list[Job]:
+    """Pick the workflow's jobs of one working directory.
+
+    Parameters
+    ----------
+    listing
+        Lines ``number|user|state|name|directory``, as `squeue` prints them for `jobs_of`.
+    directory
+        The working directory that jobs must have; links are followed.
+    """
+    jobs = []
+    for line in listing.splitlines():
+        number, user, state, name, where = line.split("|", 4)
+        if RUN_NAME.fullmatch(name) and Path(where).resolve() == directory.resolve():
+            jobs.append(Job(number, user, state))
+    return jobs
+
+
+def jobs_of(directory: Path) -> list[Job]:
+    """List the workflow's jobs, of all users, that wait or run with this working directory."""
+    return parse_jobs(_slurm("squeue", "--noheader", "--format=%A|%u|%T|%j|%Z"), directory)
+
+
+def _slurm(*command: str) -> str:
+    if shutil.which(command[0]) is None:
+        raise InputError(
+            command[0], "command", "not found", "Run this on a node of a cluster with Slurm"
+        )
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise InputError(
+            command[0],
+            "Slurm",
+            done.stderr.strip() or f"exit code {done.returncode}",
+            "Nothing was unlocked; try again when Slurm answers",
+        )
+    return done.stdout
+
+
+def live_snakemake(directory: Path) -> list[int]:
+    """Return the ids of Snakemake processes of this node that run in a directory.
+
+    Those inside Slurm jobs (``--mode remote``) do not count.
+    """
+    found = []
+    for process in psutil.process_iter():
+        try:
+            command = process.cmdline()
+            where = process.cwd()
+        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue  # another user's, or over: check_lock looks after other users
+        snakemake = any(Path(word).name == "snakemake" for word in command[:3])
+        inner = "--mode" in command and command[command.index("--mode") + 1] != "default"
+        if snakemake and not inner and Path(where) == directory.resolve():
+            found.append(process.pid)
+    return found
+
+
+def locks(directory: Path) -> list[Path]:
+    """Return the files with which Snakemake locks a directory."""
+    return sorted((directory / ".snakemake/locks").glob("*.lock"))
+
+
+def locking_host(directory: Path) -> str | None:
+    """Return the node where the Snakemake that made the lock was started; None if no log tells."""
+    made = min(path.stat().st_mtime for path in locks(directory))
+    logs = {
+        datetime.strptime(path.name.split(".snakemake")[0], "%Y-%m-%dT%H%M%S.%f").timestamp(): path
+        for path in (directory / ".snakemake/log").glob("*.snakemake.log")
+    }
+    before = [start for start in logs if start <= made]
+    if not before:
+        return None
+    found = re.search(r"^\s*Host: (\S+)$", logs[max(before)].read_text(), flags=re.MULTILINE)
+    return found[1] if found else None
+
+
+def check_dead(directory: Path, host_gone: bool = False) -> None:
+    """Refuse where the Snakemake of a directory may be alive.
+
+    Raises
+    ------
+    InputError
+        When one runs here, when the lock is another user's, or when it was made on another node
+        (whose processes cannot be seen from here) and `host_gone` is not set.
+    """
+    alive = live_snakemake(directory)
+    if alive:
+        raise InputError(
+            directory,
+            "Snakemake",
+            f"is still running here, as process {', '.join(map(str, alive))}",
+            "Let it finish, or stop it with Ctrl-C or kill -INT: it cancels its jobs itself",
+        )
+    made = locks(directory)
+    if not made:
+        return
+    if made[0].stat().st_uid != os.getuid():
+        owner = made[0].owner()
+        raise InputError(
+            made[0], "owner", f"the lock is {owner}'s", f"{owner} must cancel and unlock it"
+        )
+    host = locking_host(directory)
+    if host not in (None, platform.node()) and not host_gone:
+        raise InputError(
+            made[0],
+            "node",
+            f"Snakemake was started on {host}, and its processes cannot be seen from here",
+            f"Run this on {host}, or with --host-gone if you know that it does not run any more",
+        )
+
+
+def cancel(directory: Path, patience: float = PATIENCE) -> list[Job]:
+    """Cancel the workflow's jobs of a directory and wait until none of their processes is left.
+
+    Returns
+    -------
+    list of Job
+        The cancelled jobs.
+
+    Raises
+    ------
+    InputError
+        When some belong to another user (then none is cancelled), or do not end within `patience`
+        seconds.
+    """
+    jobs = jobs_of(directory)
+    others = sorted({job.user for job in jobs} - {getpass.getuser()})
+    if others:
+        raise InputError(
+            directory,
+            "jobs",
+            f"{', '.join(others)} has jobs of the workflow in this directory",
+            "Two users need two checkouts",
+        )
+    if jobs:
+        _slurm("scancel", *(job.number for job in jobs))
+    end = time.monotonic() + patience
+    while left := jobs_of(directory):
+        if time.monotonic() > end:
+            raise InputError(
+                directory, "jobs", f"{_numbers(left)} did not end", "Try again, or ask your site"
+            )
+        time.sleep(1)
+    return jobs
+
+
+def _numbers(jobs: Iterable[Job]) -> str:
+    return ", ".join(job.number for job in jobs)
+
+
+def unlock(directory: Path, arguments: Sequence[str]) -> None:
+    """Remove Snakemake's lock from a directory, if there is one."""
+    if locks(directory):
+        subprocess.run(["snakemake", *arguments, "--unlock"], cwd=directory, check=True)
+
+
+def main(argv: Sequence[str] | None) -> None:
+    """Cancel what a killed Snakemake left, and start it again."""
+    parser = argparse.ArgumentParser(
+        prog="python -m otcal.cluster",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=("cancel", "resume"))
+    parser.add_argument(
+        "--host-gone",
+        action="store_true",
+        help="the node on which Snakemake was started does not run it any more",
+    )
+    arguments, snakemake = parser.parse_known_args(argv)
+    directory = Path.cwd()
+    check_dead(directory, arguments.host_gone)
+    jobs = cancel(directory)
+    print(f"cancelled {len(jobs)} jobs {_numbers(jobs)}".strip(), flush=True)
+    unlock(directory, snakemake)
+    if arguments.command == "resume":
+        os.execvp("snakemake", ["snakemake", *snakemake])
+
+
+if __name__ == "__main__":
+    run(main)

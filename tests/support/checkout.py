@@ -24,19 +24,23 @@ class Checkout:
 
     path: Path
 
-    def run(
-        self, command: Sequence[str], text: str | None = None
-    ) -> subprocess.CompletedProcess[str]:
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables with which commands find this copy's source code."""
         bin_dir = Path(sys.executable).parent
-        environment = os.environ | {
+        return os.environ | {
             "PATH": f"{bin_dir}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(self.path / "src"),
             "XDG_CACHE_HOME": str(self.path / ".cache"),
         }
+
+    def run(
+        self, command: Sequence[str], text: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command,
             cwd=self.path,
-            env=environment,
+            env=self.environment,
             input=text,
             capture_output=True,
             text=True,

@@ -1,0 +1,180 @@
+"""The workflow on a real Slurm: what is allocated, and what faults cost.
+
+All in one file: distributed over files, pytest-xdist would start a cluster in each of its processes.
+After every fault the outputs must be those of an undisturbed local run, byte by byte.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+from collections.abc import Callable
+
+import pytest
+import yaml
+
+from otcal.cluster import PREFIX
+from support.checkout import ROOT, Checkout, copy_project
+from support.slurm import (
+    CLUSTER,
+    Submitter,
+    accounting,
+    ended,
+    eventually,
+    needs_slurm,
+    products,
+    running_step,
+    slurm,
+)
+
+pytestmark = needs_slurm
+
+TAGGER = "results/smoke/simplex/tagger/tagger.json"
+SHARDS = [
+    f"results/smoke/simplex/jets/training/{process}/0.parquet"
+    for process in ("ttbar", "ttbar_charm")
+]
+TRAIN = (TAGGER, "--set-threads", "train_tagger=1")
+SINGLE = ("--group-components", "shards=1")  # a job for each shard
+
+Without = Callable[..., Checkout]
+
+
+def gpus(resources: str) -> int:
+    """Return the number of GPUs in Slurm's list of allocated resources."""
+    found = re.search(r"gres/gpu=(\d+)", resources)
+    return int(found[1]) if found else 0
+
+
+def megabytes(memory: str) -> int:
+    """Return Slurm's requested memory, such as 1500M or 2G, in MB."""
+    return int(memory[:-1]) * {"M": 1, "G": 1024}[memory[-1]]
+
+
+def test_cancelled_training_runs_again_on_a_gpu(
+    submit: Submitter, without: Without, reference: Checkout
+) -> None:
+    project = without("simplex/tagger")
+    run = submit(project, *TRAIN)
+    slurm("scancel", running_step(project.path, "train_tagger").job)
+    run.finish()
+    jobs = ended(project.path)
+    trainings = [job for job in jobs if job.comment.startswith("rule_train_tagger")]
+    assert [job.state.split()[0] for job in trainings] == ["CANCELLED", "COMPLETED"]
+    assert {(job.partition, gpus(job.resources)) for job in trainings} == {("gpu", 1)}
+    others = [job for job in jobs if job not in trainings]
+    assert {(job.partition, gpus(job.resources)) for job in others} == {("cpu", 0)}
+    assert products(project, "simplex/tagger") == products(reference, "simplex/tagger")
+
+
+def test_job_over_its_memory_gets_more(
+    submit: Submitter, without: Without, reference: Checkout
+) -> None:
+    project = without("simplex/jets")
+    project.edit("workflow/rules/simulate.smk", "memory(1500)", "memory(200)")
+    submit(project, SHARDS[0], *SINGLE, "--retries", "3").finish()
+    jobs = ended(project.path)
+    asked = [megabytes(job.memory) for job in jobs]
+    assert asked == [200 * 2**attempt for attempt in range(len(jobs))]
+    assert len(jobs) > 1
+    *killed, last = jobs
+    assert {job.state for job in killed} == {"OUT_OF_MEMORY"}
+    assert last.state == "COMPLETED"
+    made = (project.path / SHARDS[0]).read_bytes()
+    assert made == (reference.path / SHARDS[0]).read_bytes()
+
+
+def test_job_over_its_time_gets_more(
+    submit: Submitter, without: Without, reference: Checkout
+) -> None:
+    project = without("simplex/jets")
+    run = submit(project, SHARDS[0], *SINGLE)
+    step = running_step(project.path, "simulate")
+    step.process.suspend()  # a step that hangs
+    (asked,) = (int(job.minutes) for job in accounting(project.path))
+    # The limit is in minutes, and Slurm looks twice a minute. This moves the end of the job instead.
+    slurm("scontrol", "update", f"jobid={step.job}", "EndTime=now+1seconds")
+    run.finish()
+    jobs = ended(project.path)
+    assert [job.state for job in jobs] == ["TIMEOUT", "COMPLETED"]
+    assert int(jobs[1].minutes) == 2 * asked
+    made = (project.path / SHARDS[0]).read_bytes()
+    assert made == (reference.path / SHARDS[0]).read_bytes()
+
+
+def test_controller_restarts_under_a_running_workflow(
+    submit: Submitter, without: Without, reference: Checkout
+) -> None:
+    project = without("simplex/jets")
+    run = submit(project, *SHARDS, *SINGLE)
+    running_step(project.path, "simulate")
+    subprocess.run([CLUSTER, "restart-controller"], check=True)
+    run.finish()
+    assert [job.state for job in ended(project.path)] == ["COMPLETED", "COMPLETED"]
+    assert products(project, "simplex/jets") == products(reference, "simplex/jets")
+
+
+def test_drained_node_finishes_its_job_and_goes_on_later_without_gpus(
+    submit: Submitter, without: Without, reference: Checkout
+) -> None:
+    project = without("simplex/tagger")
+    run = submit(project, *TRAIN, "--config", "device=cpu")
+    step = running_step(project.path, "fit_preprocessing")
+    node = slurm("sinfo", "--noheader", "--format=%n").split()[0]
+    slurm("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
+    try:
+        waiting = eventually(
+            "a job that waits for the node",
+            lambda: [job for job in accounting(project.path) if job.state == "PENDING"],
+        )
+    finally:
+        slurm("scontrol", "update", f"nodename={node}", "state=resume")
+    run.finish()
+    first, second = ended(project.path)
+    assert (first.number, second.number) == (step.job, waiting[0].number)
+    assert (first.state, second.state) == ("COMPLETED", "COMPLETED")
+    assert first.end <= second.start
+    assert {(job.partition, gpus(job.resources)) for job in (first, second)} == {("cpu", 0)}
+    made, expected = (products(p, "simplex/tagger") for p in (project, reference))
+    assert made == expected
+
+
+def test_resume_after_sigkill_cancels_its_own_orphans_first(
+    submit: Submitter, without: Without, reference: Checkout
+) -> None:
+    project, other = without("simplex/jets"), without("simplex/jets", to="other")
+    killed = submit(project, *SHARDS, *SINGLE)
+    neighbour = submit(other, SHARDS[0], *SINGLE)
+    running_step(project.path, "simulate")
+    running_step(other.path, "simulate").process.suspend()
+    resume = ("python", "-m", "otcal.cluster", "resume")
+
+    alive = submit(project, *SHARDS, *SINGLE, command=resume)
+    assert alive.process.wait() == 2
+    assert "is still running here" in alive.output.read_text()
+    assert str(killed.process.pid) in alive.output.read_text()
+
+    for job in accounting(project.path):
+        slurm("scontrol", "suspend", job.number)  # so that none ends before it is cancelled
+    killed.process.send_signal(signal.SIGKILL)
+    killed.process.wait()
+    refused = submit(project, *SHARDS, *SINGLE)
+    assert refused.process.wait() != 0  # Snakemake alone refuses: the directory is locked
+    assert "LockException" in refused.output.read_text()
+
+    submit(project, *SHARDS, *SINGLE, command=resume).finish()
+    jobs = ended(project.path)
+    orphans = [job for job in jobs if job.run == jobs[0].run]
+    again = [job for job in jobs if job.run != jobs[0].run]
+    assert {job.state.split()[0] for job in orphans} == {"CANCELLED"}
+    assert {job.state for job in again} == {"COMPLETED"}
+    assert max(job.end for job in orphans) <= min(job.start for job in again)
+    assert len(again) == len(SHARDS)
+    assert products(project, "simplex/jets") == products(reference, "simplex/jets")
+
+    (theirs,) = accounting(other.path)
+    assert theirs.state == "RUNNING"
+    running_step(other.path, "simulate").process.resume()
+    neighbour.finish()
+    assert (other.path / SHARDS[0]).read_bytes() == (reference.path / SHARDS[0]).read_bytes()

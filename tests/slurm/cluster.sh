@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A real Slurm of one node on the loopback device, for the tests: start it, again or anew, or stop it.
 #
-#   tests/slurm/cluster.sh install | start | stop | restart-controller
+#   tests/slurm/cluster.sh install | start | status | stop | restart-controller
 #
 # Needs root and Debian's packages; no systemd. GPUs are device nodes that do nothing: Slurm counts and allocates
 # them like real ones. CPUs and memory are advertised, not there. Accounting (slurmdbd) runs too, as on real clusters.
@@ -210,7 +210,11 @@ start_database() {
 }
 
 start_controller() {
-  alive "$STATE/run/slurmctld.pid" slurmctld || slurmctld
+  if alive "$STATE/run/slurmctld.pid" slurmctld; then
+    scontrol reconfigure
+  else
+    slurmctld
+  fi
   await 30 sh -c 'scontrol ping | grep -q "is UP"'
 }
 
@@ -254,10 +258,11 @@ start)
   start_controller
   start_node
   ;;
+status) alive "$STATE/run/slurmctld.pid" slurmctld ;;
 stop) stop_all ;;
 restart-controller)
   terminate "$STATE/run/slurmctld.pid" slurmctld
   start_controller
   ;;
-*) die "usage: cluster.sh install | start | stop | restart-controller" ;;
+*) die "usage: cluster.sh install | start | status | stop | restart-controller" ;;
 esac

@@ -17,10 +17,12 @@ TAGGER = "results/smoke/simplex/tagger/tagger.json"
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[None]:
-    """Start Slurm; stop it after the last test."""
+    """Start Slurm; stop it after the last test, unless it ran before."""
+    runs = subprocess.run([CLUSTER, "status"], check=False).returncode == 0
     subprocess.run([CLUSTER, "start"], check=True)
     yield
-    subprocess.run([CLUSTER, "stop"], check=True)
+    if not runs:
+        subprocess.run([CLUSTER, "stop"], check=True)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The workflow on a real Slurm: what is allocated, and what faults cost.
 
-All in one file: distributed over files, pytest-xdist would start a cluster in each of its processes.
+All in one file: distributed over files, each process of pytest-xdist would start a cluster.
 After every fault the outputs must be those of an undisturbed local run, byte by byte.
 """
 
@@ -11,11 +11,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 
-import pytest
-import yaml
-
-from otcal.cluster import PREFIX
-from support.checkout import ROOT, Checkout, copy_project
+from support.checkout import Checkout
 from support.slurm import (
     CLUSTER,
     Submitter,
@@ -93,7 +89,7 @@ def test_job_over_its_time_gets_more(
     step = running_step(project.path, "simulate")
     step.process.suspend()  # a step that hangs
     (asked,) = (int(job.minutes) for job in accounting(project.path))
-    # The limit is in minutes, and Slurm looks twice a minute. This moves the end of the job instead.
+    # Limits are whole minutes; the end of a running job can be set to the second.
     slurm("scontrol", "update", f"jobid={step.job}", "EndTime=now+1seconds")
     run.finish()
     jobs = ended(project.path)

@@ -65,24 +65,22 @@ class Record:
 
 def accounting(directory: Path) -> list[Record]:
     """Return all jobs, also finished ones, with this working directory, in order of submission."""
-    columns = (
-        "WorkDir,JobID,JobName,State,Partition,AllocTRES,ReqMem,TimelimitRaw,Comment,Start,End"
-    )
-    text = slurm("sacct", "-XnP", "--starttime=now-1days", f"--format={columns}")
+    columns = "JobID,JobName,State,Partition,AllocTRES,ReqMem,TimelimitRaw,Comment,Start,End"
+    text = slurm("sacct", "-XnP", "--starttime=now-1days", f"--format=WorkDir,{columns}")
     rows = [line.split("|") for line in text.splitlines()]
     return [Record(*row[1:]) for row in rows if row[0] == str(directory)]
 
 
+def live(directory: Path) -> list[Record]:
+    """Return the jobs of a directory that wait or run."""
+    states = ("PENDING", "RUNNING", "SUSPENDED")
+    return [job for job in accounting(directory) if job.state in states]
+
+
 def ended(directory: Path) -> list[Record]:
     """Return the jobs of a directory once the database has the end of each."""
-
-    def look() -> list[Record] | None:
-        jobs = accounting(directory)
-        return (
-            jobs if jobs and all(job.state not in ("RUNNING", "PENDING") for job in jobs) else None
-        )
-
-    return eventually(f"the end of all jobs of {directory}", look)
+    eventually(f"the end of all jobs of {directory}", lambda: not live(directory))
+    return accounting(directory)
 
 
 @dataclass(frozen=True)
@@ -166,13 +164,9 @@ class Submitter:
             if submission.process.poll() is None:
                 submission.process.kill()
                 submission.process.wait()
-            live = [
-                job.number
-                for job in accounting(submission.checkout.path)
-                if job.state in ("RUNNING", "PENDING")
-            ]
-            if live:
-                slurm("scancel", *live)
+            left = live(submission.checkout.path)
+            if left:
+                slurm("scancel", *(job.number for job in left))
 
 
 def products(checkout: Checkout, *names: str) -> dict[str, bytes]:

@@ -212,6 +212,7 @@ def main(argv: Sequence[str] | None) -> None:
         prog="python -m otcal.cluster",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # what is not known here is Snakemake's
     )
     parser.add_argument("command", choices=("cancel", "resume"))
     parser.add_argument(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.checkout import Checkout, copy_project
-from support.slurm import CLUSTER, Submitter
+from support.slurm import CLUSTER, TINY, Submitter
 
 TAGGER = "results/smoke/simplex/tagger/tagger.json"
 
@@ -37,7 +37,7 @@ def submit(cluster: None) -> Iterator[Submitter]:
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """Jets and tagger of the simplex study, made without Slurm and without a disturbance."""
     project = copy_project(tmp_path_factory.mktemp("reference") / "otcal")
-    done = project.snakemake(TAGGER, "--set-threads", "train_tagger=1")
+    done = project.snakemake(TAGGER, "--set-threads", "train_tagger=1", presets=TINY)
     assert done.returncode == 0, done.stderr[-6000:]
     return project
 

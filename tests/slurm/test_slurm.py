@@ -6,12 +6,15 @@ After every fault the outputs must be those of an undisturbed local run, byte by
 
 from __future__ import annotations
 
+import math
 import re
 import signal
 import subprocess
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
-from support.checkout import Checkout
+from support.checkout import SMOKE, Checkout, copy_project
 from support.slurm import (
     CLUSTER,
     Submitter,
@@ -31,6 +34,18 @@ SHARDS = [
     f"results/smoke/simplex/jets/training/{process}/0.parquet"
     for process in ("ttbar", "ttbar_charm")
 ]
+LOCAL = {"select_extraction", "summarise", "summarise_simplex", "merge_summaries"}
+"""Rules that run beside Snakemake."""
+
+GPU = {
+    "train_tagger",
+    "evaluate_tagger",
+    "export_latents",
+    "export_scores",
+    "fit_map",
+    "calibrate",
+    "train_discriminator",
+}
 TRAIN = (TAGGER, "--set-threads", "train_tagger=1")
 SINGLE = ("--group-components", "shards=1")  # a job for each shard
 
@@ -46,6 +61,47 @@ def gpus(resources: str) -> int:
 def megabytes(memory: str) -> int:
     """Return Slurm's requested memory, such as 1500M or 2G, in MB."""
     return int(memory[:-1]) * {"M": 1, "G": 1024}[memory[-1]]
+
+
+def rules_of(comment: str) -> str:
+    """Return the rule (of a group: group and rules) that the plugin writes into a job's comment."""
+    return comment.removeprefix("rule_").split("_wildcards_")[0]
+
+
+def test_smoke_preset_of_both_studies(submit: Submitter, tmp_path: Path) -> None:
+    """All that works for more than seconds, and a group of figures; the others are drawn alike."""
+    project = copy_project(tmp_path / "otcal")
+    figures = [
+        f"results/smoke/latent/figures/{panel}.png" for panel in ("tagger_roc", "learning_curve")
+    ]
+    tables = [
+        f"results/smoke/{table}.parquet"
+        for table in (
+            "latent/tables/inputs",
+            "latent/tables/pca",
+            "simplex/tables/mixture",
+            "simplex/tables/displacements_plane",
+        )
+    ]
+    targets = ("results/smoke/summary.json", *tables, *figures)
+    planned = project.planned(*targets)
+    groups = ("--group-components", "shards=8", "latent_figures=9")
+    text = submit(project, *targets, *groups, presets=(SMOKE,)).finish()
+    assert "Trying to restart" not in text
+    jobs = ended(project.path)
+    assert {job.state for job in jobs} == {"COMPLETED"}
+    made = Counter(rules_of(job.comment) for job in jobs)
+    grouped = {
+        "shards_simulate": math.ceil(planned["simulate"] / 8),
+        "latent_figures_draw_learning_draw_tagger": 1,
+    }
+    together = {"simulate", "draw_learning", "draw_tagger"}
+    assert made == grouped | {
+        rule: count for rule, count in planned.items() if rule not in together | LOCAL
+    }
+    for job in jobs:
+        gpu = rules_of(job.comment) in GPU
+        assert (job.partition, gpus(job.resources)) == (("gpu", 1) if gpu else ("cpu", 0))
 
 
 def test_cancelled_training_runs_again_on_a_gpu(
@@ -99,15 +155,20 @@ def test_job_over_its_time_gets_more(
     assert made == (reference.path / SHARDS[0]).read_bytes()
 
 
-def test_controller_restarts_under_a_running_workflow(
+def test_controller_restarts_under_a_group_of_shards(
     submit: Submitter, without: Without, reference: Checkout
 ) -> None:
     project = without("simplex/jets")
-    run = submit(project, *SHARDS, *SINGLE)
+    run = submit(project, *SHARDS)
     running_step(project.path, "simulate")
     subprocess.run([CLUSTER, "restart-controller"], check=True)
     run.finish()
-    assert [job.state for job in ended(project.path)] == ["COMPLETED", "COMPLETED"]
+    (job,) = ended(project.path)
+    assert (job.state, job.comment) == ("COMPLETED", "rule_shards_simulate")
+    # One after the other: memory and CPUs of one shard, the time of both (6 minutes each).
+    assert megabytes(job.memory) == 1500
+    assert "cpu=1," in job.resources
+    assert int(job.minutes) == 12
     assert products(project, "simplex/jets") == products(reference, "simplex/jets")
 
 

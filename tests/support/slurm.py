@@ -17,6 +17,7 @@ import pytest
 from support.checkout import ROOT, SMOKE, Checkout
 
 CLUSTER = ROOT / "tests/slurm/cluster.sh"
+TINY = (SMOKE, "tests/slurm/tiny.yaml")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "slurmdbd", "sbatch", "mariadbd")
 HANG = 1200.0
 """Seconds after which something is taken to hang; nothing here takes minutes on a free machine."""
@@ -134,7 +135,7 @@ class Submitter:
         checkout: Checkout,
         *arguments: str,
         command: Sequence[str] = ("snakemake",),
-        presets: Sequence[str] = (SMOKE,),
+        presets: Sequence[str] = TINY,
     ) -> Submission:
         """Start it; soon polls, as jobs here take seconds."""
         output = checkout.path / f"submission-{len(self.submissions)}.txt"

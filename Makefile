@@ -1,32 +1,42 @@
 # make figures   both papers' figures end to end, from simulated jets       make test        all checks
 # make smoke     the same chain with tiny samples, in minutes               make validation  simulation against JetClass
+# make cluster   like figures, on a cluster with Slurm (docs/cluster.md); after a kill: make resume
 # make help      this list
 #
 # CORES=4            cores to use (default: all)
 # STUDY=simplex      one study only: latent or simplex (default: both)
 # PRESET=paper       settings of workflow/presets/<PRESET>.yaml on top of config.yaml
+# PROFILE=slurm      another profile than profiles/slurm for cluster and resume
 # PYTHON=python3.11  interpreter to build the environment with
 
-CORES  ?= all
-PYTHON ?= python3
-VENV   := .venv
-RUN    := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+CORES   ?= all
+PYTHON  ?= python3
+PROFILE ?= profiles/slurm
+VENV    := .venv
+RUN     := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PRESETS = $(if $(PRESET),--configfile workflow/presets/$(PRESET).yaml)
-FLOW    = $(RUN) snakemake --cores $(CORES) $(PRESETS)
+FLOW    = $(RUN) snakemake --cores $(CORES) $(STUDY) $(PRESETS)
+CLUSTER = --profile $(PROFILE) $(STUDY) $(PRESETS)
 
-.PHONY: help figures smoke validation test lint format schema clean
+.PHONY: help figures cluster resume smoke validation test lint format schema clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
 
 figures: $(VENV)/installed
-	$(FLOW) $(STUDY)
+	$(FLOW)
+
+cluster: $(VENV)/installed
+	$(RUN) snakemake $(CLUSTER)
+
+resume: $(VENV)/installed
+	$(RUN) python -m otcal.cluster resume $(CLUSTER)
 
 smoke: $(VENV)/installed
 	$(FLOW) --configfile workflow/presets/smoke.yaml
 
 validation: $(VENV)/installed
-	$(FLOW) validation
+	$(RUN) snakemake --cores $(CORES) validation $(PRESETS)
 
 test: $(VENV)/installed lint
 	$(RUN) OMP_NUM_THREADS=1 pytest -n auto --dist loadfile
@@ -47,7 +57,7 @@ schema: $(VENV)/installed
 	$(RUN) python -m otcal.config.schema workflow/schemas/config.schema.json
 
 clean:
-	rm -rf results/latent results/simplex results/smoke results/summary.json .snakemake
+	rm -rf results/latent results/simplex results/smoke results/slurm_logs results/summary.json .snakemake
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -1,5 +1,5 @@
-# otcal: optimal-transport calibration of jet taggers. Run `snakemake` for everything, or a target:
-# latent or simplex (figures and report of one study), validation (simulation against JetClass).
+# otcal: optimal-transport calibration of jet taggers. Run `snakemake --cores all` for everything, or
+# give a target: latent or simplex (figures and report of one study), validation (simulation against JetClass).
 
 from snakemake.utils import min_version
 

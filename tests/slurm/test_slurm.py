@@ -215,7 +215,7 @@ def test_resume_after_sigkill_cancels_its_own_orphans_first(
 ) -> None:
     project, other = without("simplex/jets"), without("simplex/jets", to="other")
     killed = submit(project, *SHARDS, *SINGLE)
-    neighbour = submit(other, SHARDS[0], *SINGLE)
+    neighbour = submit(other, SHARDS[0], *SINGLE, "--set-resources", "simulate:runtime=60")
     running_step(project.path, "simulate")
     running_step(other.path, "simulate").process.suspend()
     resume = ("python", "-m", "otcal.cluster", "resume")

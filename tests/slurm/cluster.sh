@@ -3,8 +3,8 @@
 #
 #   tests/slurm/cluster.sh install | start | status | stop | restart-controller
 #
-# Needs root and Debian's packages; no systemd. GPUs are device nodes that do nothing: Slurm counts and allocates
-# them like real ones. CPUs and memory are advertised, not there. Accounting (slurmdbd) runs too, as on real clusters.
+# Needs root and Debian's packages; no systemd. GPUs (model `toy`) are device nodes that do nothing: Slurm counts and
+# allocates them like real ones. CPUs and memory are advertised, not there. Accounting (slurmdbd) runs too, as on real clusters.
 set -euo pipefail
 
 STATE=/var/lib/otcal-test-slurm
@@ -133,14 +133,14 @@ GresTypes=gpu
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoreFlags=job_comment
-AccountingStorageTRES=gres/gpu
-NodeName=$HOST NodeAddr=127.0.0.1 CPUs=$CPUS RealMemory=$MEGABYTES Gres=gpu:$GPUS State=UNKNOWN
+AccountingStorageTRES=gres/gpu,gres/gpu:toy
+NodeName=$HOST NodeAddr=127.0.0.1 CPUs=$CPUS RealMemory=$MEGABYTES Gres=gpu:toy:$GPUS State=UNKNOWN
 PartitionName=cpu Nodes=$HOST Default=YES MaxTime=7-00:00:00 State=UP
 PartitionName=gpu Nodes=$HOST Default=NO MaxTime=7-00:00:00 State=UP
 CONF
   configure gres.conf <<CONF
 AutoDetect=off
-NodeName=$HOST Name=gpu File=$STATE/gpu[0-$((GPUS - 1))]
+NodeName=$HOST Name=gpu Type=toy File=$STATE/gpu[0-$((GPUS - 1))]
 CONF
   configure cgroup.conf <<CONF
 CgroupPlugin=cgroup/v1

@@ -121,13 +121,14 @@ def test_cancelled_training_runs_again_on_a_gpu(
     submit: Submitter, without: Without, reference: Checkout
 ) -> None:
     project = without("simplex/tagger")
-    run = submit(project, *TRAIN)
+    run = submit(project, *TRAIN, "--set-resources", "train_tagger:gpu_model=toy")
     slurm("scancel", running_step(project.path, "train_tagger").job)
     run.finish()
     jobs = ended(project.path)
     trainings = [job for job in jobs if job.comment.startswith("rule_train_tagger")]
     assert [job.state.split()[0] for job in trainings] == ["CANCELLED", "COMPLETED"]
     assert {(job.partition, gpus(job.resources)) for job in trainings} == {("gpu", 1)}
+    assert all("gres/gpu:toy=1" in job.resources for job in trainings)
     others = [job for job in jobs if job not in trainings]
     assert {(job.partition, gpus(job.resources)) for job in others} == {("cpu", 0)}
     assert products(project, "simplex/tagger") == products(reference, "simplex/tagger")

@@ -119,7 +119,8 @@ def fixed_size_list(values: NDArray[np.float32]) -> pa.FixedSizeListArray:
 
 def _open(path: str | Path) -> pq.ParquetFile:
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
+        # Buffered ahead, what has been read would stay in memory as long as the file is open.
+        file = pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
         _ = file.schema_arrow  # a type that Arrow does not know is found out only here
     except FileNotFoundError:
         raise InputError(path, "file", "does not exist", "Check the path") from None

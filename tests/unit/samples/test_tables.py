@@ -233,3 +233,22 @@ def test_arrays_become_columns_and_back() -> None:
     chunked = pa.chunked_array([column[1:3], column[4:]])
     np.testing.assert_array_equal(tables.to_numpy(chunked), values[[1, 2, 4]])
     assert tables.to_numpy(tables.fixed_size_list(values[:0])).shape == (0, 3)
+
+
+def test_what_has_been_read_is_given_back(tmp_path: Path) -> None:
+    """Memory does not grow with the row groups that have been read."""
+    schema = pa.schema([pa.field("z", pa.list_(pa.float32(), 128))])
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((40_000, 128), dtype=np.float32)
+    with tables.table_writer(tmp_path / "z.parquet", schema, {}) as writer:
+        for start in range(0, len(values), 1000):
+            rows = tables.fixed_size_list(values[start : start + 1000])
+            writer.write_table(pa.table({"z": rows}))
+    del writer, rows
+    before = pa.total_allocated_bytes()
+    held = [
+        pa.total_allocated_bytes() - before
+        for _ in tables.iterate_tables([tmp_path / "z.parquet"], schema, ["z"], 1000)
+    ]
+    assert len(held) == 40
+    assert max(held) - held[0] < 1000 * 128 * 4  # a row group

@@ -21,8 +21,8 @@ from otcal.report import media
 from otcal.runtime import checkpoint
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import atomic_path, write_json, write_text
+from otcal.runtime.scratch import Column
 from otcal.samples import tables
-from otcal.tagger.dataset import _Column
 from otcal.transport.api import fit_map
 
 SPACE = 1 << 16
@@ -136,7 +136,7 @@ def test_a_copied_figure(tmp_path: Path) -> None:
 
 
 def test_the_training_jets_scratch_file_names_its_directory(tmp_path: Path) -> None:
-    column = _Column(tmp_path)
+    column = Column(tmp_path)
     with limited_files(), pytest.raises(InputError, match=rf"{tmp_path}: file: cannot be written"):
         column.append(NUMBERS)
 

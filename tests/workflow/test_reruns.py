@@ -42,6 +42,7 @@ CONSUMERS = {
     "latent.tagger.architecture": ["train_tagger"],
     "latent.tagger.training": ["train_tagger"],
     "latent.tagger.inference": ["evaluate_tagger", "export_latents"],
+    "latent.tagger.gpus": [],  # any number of them leaves the same weights
     "latent.splits": ["fit_map", "train_discriminator", "reweight", "tabulate_latents"],
     "latent.transport": ["fit_map"],
     "latent.transport.classes": [
@@ -123,6 +124,7 @@ CONSUMERS = {
     "simplex.tables.mixture": ["tabulate_mixture"],
     "simplex.tables.displacements": ["tabulate_displacements"],
     "simplex.figures": ["draw_*"],
+    "simplex.tagger.gpus": [],
     "device": [],  # where a network is trained changes its result to rounding, as threads do
 }
 

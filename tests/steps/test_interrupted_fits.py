@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from otcal.config.closure import ClosureConfig, MlpSpec
@@ -178,20 +179,24 @@ CASES = {
 
 
 def content(root: Path) -> dict[str, Any]:
-    """Return all files below a directory; of JSON files everything but what clocks say."""
+    """Return all files below a directory; of what is JSON everything but what clocks say."""
 
     def without_times(node: Any) -> Any:
         if isinstance(node, dict):
             return {k: without_times(v) for k, v in node.items() if k not in TIMES}
         return [without_times(v) for v in node] if isinstance(node, list) else node
 
-    return {
-        str(path.relative_to(root)): without_times(json.loads(path.read_text()))
-        if path.suffix == ".json"
-        else path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-    }
+    def read(path: Path) -> Any:
+        if path.suffix == ".json":
+            return without_times(json.loads(path.read_text()))
+        if path.suffix == ".parquet":
+            table = pq.read_table(path)
+            notes = {k: without_times(json.loads(v)) for k, v in table.schema.metadata.items()}
+            return notes, table.replace_schema_metadata(None)
+        return path.read_bytes()
+
+    files = (path for path in sorted(root.rglob("*")) if path.is_file())
+    return {str(path.relative_to(root)): read(path) for path in files}
 
 
 @pytest.mark.parametrize("name", CASES)

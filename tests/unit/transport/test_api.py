@@ -219,7 +219,7 @@ def test_a_diverged_state_is_not_kept(
 def test_a_continued_fit_does_not_repeat_attempts_that_diverged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wild = SemidualOptions(hidden=(16, 16), batch=64, learning_rate=20.0)
+    wild = SemidualOptions(hidden=(16, 16), batch=64, learning_rate=8.0)
     settings = {"steps": 40, "options": wild, "select": False, "diagnostics": False}
     source, target = samples(1000)
     whole = fit_map(source, target, **settings)

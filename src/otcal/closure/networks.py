@@ -200,20 +200,23 @@ def _moments(
 ) -> tuple[Tensor, Tensor]:
     """Return mean and variances of transformed jets, or their covariance matrix if `full`.
 
-    Jets are taken to double precision in pieces of equal size, whose moments are combined (Chan,
-    Golub, LeVeque, Am. Stat. 37 (1983) 242).
+    Jets are taken to double precision in pieces of equal size, whose moments are combined as they
+    come (Chan, Golub, LeVeque, Am. Stat. 37 (1983) 242).
     """
-    parts = []
+    count, mean, spread = 0, torch.empty(0), torch.empty(0)
     for piece in x.tensor_split(math.ceil(len(x) / PIECE)):
         rows = transform(piece.double())
-        variance, mean = torch.var_mean(rows, dim=0)
-        parts.append((len(rows), mean, torch.cov(rows.T).view(len(mean), -1) if full else variance))
-    mean = torch.stack([mean * (count / len(x)) for count, mean, _ in parts]).sum(0)
-    spread = torch.zeros_like(parts[0][2])
-    for count, centre, within in parts:
-        apart = centre - mean
+        within, centre = torch.var_mean(rows, dim=0)
+        if full:
+            within = torch.cov(rows.T).view(len(centre), -1)
+        if count == 0:
+            count, mean, spread = len(rows), centre, within
+            continue
+        apart, total = centre - mean, count + len(rows)
         between = torch.outer(apart, apart) if full else apart.square()
-        spread += within * ((count - 1) / (len(x) - 1)) + between * (count / (len(x) - 1))
+        spread = spread * ((count - 1) / (total - 1)) + within * ((len(rows) - 1) / (total - 1))
+        spread += between * (count * len(rows) / total / (total - 1))
+        mean, count = mean + apart * (len(rows) / total), total
     return mean, spread
 
 

@@ -12,17 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otcal.runtime import checkpoint, device, training
+from otcal.runtime.errors import InputError
 from otcal.transport.budget import count_steps
 from otcal.transport.candidates import choose, untrained
-from otcal.transport.convex import ConvexPotential
+from otcal.transport.conditional import ConditionalPotential
 from otcal.transport.diagnostics import diagnose, displacement
 from otcal.transport.fitted import Inverse, Samples, TransportMap
 from otcal.transport.initial import starting_network
 from otcal.transport.minimax import MinimaxFit, MinimaxOptions
 from otcal.transport.potentials import Potential
-from otcal.transport.problem import Problem, prepare
+from otcal.transport.problem import Conditioned, Problem, prepare
 from otcal.transport.schedule import Schedule
-from otcal.transport.semidual import SemidualFit, SemidualOptions
+from otcal.transport.semidual import Network, SemidualFit, SemidualOptions
 
 log = logging.getLogger(__name__)
 
@@ -54,13 +55,13 @@ class FittedMap:
     diagnostics: dict[str, Any] = field(default_factory=dict)
     learning_curve: list[dict[str, float]] = field(default_factory=list)
 
-    def transport(self, x: Samples) -> Samples:
+    def transport(self, x: Samples, conditions: Samples | None = None) -> Samples:
         """Move source points, shape (n, d); see `TransportMap.transport`."""
-        return self.map.transport(x)
+        return self.map.transport(x, conditions)
 
-    def inverse(self, y: Samples) -> Inverse:
+    def inverse(self, y: Samples, conditions: Samples | None = None) -> Inverse:
         """Move target points back, shape (n, d); see `TransportMap.inverse`."""
-        return self.map.inverse(y)
+        return self.map.inverse(y, conditions=conditions)
 
     def save(self, path: str | Path, notes: dict[str, Any] | None = None) -> None:
         """Write the map; its description carries the diagnostics and `notes`."""
@@ -76,6 +77,8 @@ def fit_map(
     steps: int | None = None,
     seed: int = 0,
     validation: tuple[NDArray[np.floating], NDArray[np.floating]] | None = None,
+    conditions: tuple[NDArray[np.floating], NDArray[np.floating]] | None = None,
+    validation_conditions: tuple[NDArray[np.floating], NDArray[np.floating]] | None = None,
     standardise: bool = False,
     precondition: bool = True,
     select: bool = True,
@@ -107,6 +110,15 @@ def fit_map(
         Seed of networks and batches.
     validation
         Held-out source and target points; default: a random tenth of the samples.
+    conditions
+        What the map may depend on without moving it, such as a jet's pT and η: of source and
+        target, shapes (n, k) and (m, k). The map T( · | c) is the gradient of a convex potential
+        for every c (`otcal.transport.conditional`), and takes the source's density at c to the
+        target's at c; how often each c occurs in the samples makes no difference
+        (`otcal.transport.conditions`). Only for methods ``convex`` and ``gaussian``, whose map
+        then shifts by what is linear in c.
+    validation_conditions
+        The same of `validation`: needed with both.
     standardise
         Measure distances in units of the target's spread of each feature instead of in the
         features' own units ([MTG] appendix B.2).
@@ -151,14 +163,18 @@ def fit_map(
     """
     start = time.perf_counter()
     place = device.resolve(device_name)
+    if conditions is not None and method == "minimax":
+        raise InputError(
+            "fit_map", "conditions", "are not for method minimax", "Choose method convex"
+        )
     network = None
     if initial is not None:
-        network = starting_network(initial, method, np.shape(source)[-1]).to(place)
+        count = 0 if conditions is None else np.shape(conditions[0])[-1]
+        network = starting_network(initial, method, np.shape(source)[-1], count).to(place)
         initial = TransportMap(initial.coordinates, [network]).to(place)
     problem = prepare(
-        source,
-        target,
-        validation,
+        Conditioned((source, target), conditions),
+        None if validation is None else Conditioned(validation, validation_conditions),
         in_spreads=standardise,
         preconditioned=precondition,
         seed=seed,
@@ -237,14 +253,15 @@ def _train(
     length: Length,
     seed: int,
     checkpoint_path: Path | None,
-    network: ConvexPotential | None,
+    network: Network | None,
     scratch: Path | None,
 ) -> tuple[list[Potential], training.Result | None, dict[str, Any]]:
     """Fit a network, with a smaller rate when it diverges; no result when it always does."""
     options = options or (MinimaxOptions() if method == "minimax" else SemidualOptions())
     if network is not None and isinstance(options, SemidualOptions):
-        shape = {"pieces": network.pieces, "squares": network.squares}
-        options = replace(options, hidden=network.hidden, **shape)
+        convex = network.network if isinstance(network, ConditionalPotential) else network
+        shape = {"pieces": convex.pieces, "squares": convex.squares}
+        options = replace(options, hidden=convex.hidden, **shape)
     common = {"seed": seed, "data": problem.fingerprint(), "method": method}
     if network is not None:
         common["initial"] = [float(p.double().abs().sum()) for p in network.parameters()]
@@ -299,15 +316,23 @@ def _fit_semidual(
     seed: int,
     checkpoint_path: Path | None,
     known: dict[str, Any],
-    network: ConvexPotential | None,
+    network: Network | None,
     scratch: Path | None,
 ) -> tuple[SemidualFit, training.Result]:
     schedule = Schedule(
         length.steps, length.seconds, evaluations=length.evaluations, patience=length.patience
     )
     samples = (problem.source, problem.target, problem.held_out)
+    coordinates = problem.coordinates
     trainee = SemidualFit(
-        *samples, problem.coordinates.spread, options, schedule, seed, network, scratch
+        *samples,
+        coordinates.spread,
+        options,
+        schedule,
+        seed,
+        initial=network,
+        conditions=coordinates.conditions,
+        scratch=scratch,
     )
     # A budget is no part of the identity: what is left of it differs from run to run.
     result = training.fit(

@@ -36,7 +36,7 @@ class Candidate:
 
 
 def untrained(problem: Problem) -> list[Candidate]:
-    """Return what the number of coordinates allows.
+    """Return what the number of coordinates allows; nothing where the map has conditions.
 
     ``quantile`` in one dimension; ``entropic`` in up to `LARGEST_DIMENSION`, at the ε of lowest
     held-out dual value. An entropic map reaches no point outside the convex hull of the target
@@ -45,6 +45,8 @@ def untrained(problem: Problem) -> list[Candidate]:
     """
     found: list[Candidate] = []
     rank, held_out = problem.coordinates.rank, problem.held_out
+    if problem.coordinates.conditions:
+        return found
     if rank == 1:
         potential = match_quantiles(problem.source, problem.target)
         found.append(Candidate("quantile", potential, held_out.semidual(potential)))

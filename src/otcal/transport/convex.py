@@ -125,7 +125,7 @@ class ConvexPotential(Potential):
 
     def forward(self, u: Tensor) -> Tensor:
         """Return φ(u), shape (n,), differentiable by autograd in u and in the parameters."""
-        return self._value(u, self._evaluate(u))
+        return self._value(u, self._evaluate(u * self.scales, self.biases))
 
     @torch.no_grad()
     def start_at_identity(self, u: Tensor) -> None:
@@ -150,13 +150,13 @@ class ConvexPotential(Potential):
     @torch.no_grad()
     def value_and_gradient(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return φ(u), shape (n,), and ∇φ(u), shape (n, d)."""
-        state = self._evaluate(u)
+        state = self._evaluate(u * self.scales, self.biases)
         return self._value(u, state), self._gradient(u, state)
 
     @torch.no_grad()
     def gradient(self, u: Tensor) -> Tensor:
         """Return ∇φ(u), shape (n, d)."""
-        return self._gradient(u, self._evaluate(u))
+        return self._gradient(u, self._evaluate(u * self.scales, self.biases))
 
     @torch.no_grad()
     def accumulate(self, u: Tensor, weights: Tensor) -> Tensor:
@@ -174,11 +174,20 @@ class ConvexPotential(Potential):
         Tensor
             φ(u), shape (n,).
         """
-        state = self._evaluate(u)
+        w = u * self.scales
+        state = self._evaluate(w, self.biases)
+        slopes = self._accumulate_network(w, state, weights)
+        _add(self.biases, slopes.sum(0))
+        curvature = self.scales * (self._diagonal() - self.floor)
+        _add(self.curvature, 0.5 * curvature * (weights @ (u * u)))
+        _add(self.shift, self.scales * (weights @ u))
+        return self._value(u, state)
+
+    def _accumulate_network(self, w: Tensor, state: _Pass, weights: Tensor) -> Tensor:
+        """Add the gradients of what units and pieces consist of; return those of their biases."""
         slopes = state.slopes * weights[:, None]
         bends = 2.0 * state.projections * state.bends * weights[:, None]
-        _add(self.skips, torch.cat([slopes, bends], dim=1).T @ (u * self.scales))
-        _add(self.biases, slopes.sum(0))
+        _add(self.skips, torch.cat([slopes, bends], dim=1).T @ w)
         by_layer = slopes.split(self._widths(), dim=1)
         for i, root in enumerate(self.roots):
             _add(root, 2.0 * root * (by_layer[i + 1].T @ state.units[i]))
@@ -186,10 +195,7 @@ class ConvexPotential(Potential):
         if self.pieces:
             _add(self.mixture, 2.0 * self.mixture * (by_layer[-1].T @ state.projections.square()))
             _add(self.warmth, weights @ state.warmth)
-        curvature = self.scales * (self._diagonal() - self.floor)
-        _add(self.curvature, 0.5 * curvature * (weights @ (u * u)))
-        _add(self.shift, self.scales * (weights @ u))
-        return self._value(u, state)
+        return slopes
 
     def _diagonal(self) -> Tensor:
         return self.floor + self.stiffness * (self.scales * self.curvature).exp()
@@ -197,14 +203,12 @@ class ConvexPotential(Potential):
     def _widths(self) -> tuple[int, ...]:
         return (*self.hidden, self.pieces) if self.pieces else self.hidden
 
-    def _evaluate(self, u: Tensor) -> _Pass:
+    def _evaluate(self, w: Tensor, biases: Tensor) -> _Pass:
         total = sum(self.hidden)
-        linear, projections = ((u * self.scales) @ self.skips.T).tensor_split(
-            [total + self.pieces], dim=1
-        )
+        linear, projections = (w @ self.skips.T).tensor_split([total + self.pieces], dim=1)
         squares = projections * projections
         own = squares[:, :total]
-        linear = linear + self.biases
+        linear = linear + biases
         weights = [root * root for root in self.roots]
         units: list[Tensor] = []
         rates: list[Tensor] = []
@@ -242,8 +246,12 @@ class ConvexPotential(Potential):
         return state.value + (u * u) @ (0.5 * self._diagonal()) + u @ (self.shift * self.scales)
 
     def _gradient(self, u: Tensor, state: _Pass) -> Tensor:
+        return u * self._diagonal() + (self._pull(state) + self.shift) * self.scales
+
+    def _pull(self, state: _Pass) -> Tensor:
+        """Return the gradient in w of what units and pieces add, shape (n, d)."""
         outer = torch.cat([state.slopes, 2.0 * state.projections * state.bends], dim=1)
-        return u * self._diagonal() + (outer @ self.skips + self.shift) * self.scales
+        return outer @ self.skips
 
 
 def _activate(t: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,9 @@ class Coordinates:
     potentials stay convex, optimal maps stay optimal. Directions in which neither sample varies
     have no coordinate; they are only shifted.
 
+    Where the map depends on k conditions, they are the last k features of x and y and the last k
+    coordinates of u and v (`otcal.transport.conditions`): the map keeps them.
+
     All tensors are float32. A map v = t(u) is applied as
     y = m₂ + t((x − m₁) source_in) target_out + (x − m₁) outside, its inverse with the other pair.
     """
@@ -34,25 +37,32 @@ class Coordinates:
     source_out: Tensor
     spread: Tensor
     outside: Tensor | None
+    conditions: int = 0
+
+    @property
+    def columns(self) -> int:
+        """Number of columns of u and v: coordinates and conditions, r + k."""
+        return int(self.source_in.shape[1])
 
     @property
     def rank(self) -> int:
-        """Number of coordinates r."""
-        return int(self.source_in.shape[1])
+        """Number of coordinates r that a map can move."""
+        return self.columns - self.conditions
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all tensors by name."""
-        return {name: tensor for name, tensor in vars(self).items() if tensor is not None}
+        return {name: tensor for name, tensor in vars(self).items() if isinstance(tensor, Tensor)}
 
     @staticmethod
-    def from_tensors(tensors: Mapping[str, Tensor]) -> Coordinates:
+    def from_tensors(tensors: Mapping[str, Tensor], conditions: int = 0) -> Coordinates:
         """Put together what `tensors` returned (`TypeError` when one is missing or unknown)."""
         known = {name: tensor for name, tensor in tensors.items() if name != "outside"}
-        return Coordinates(**known, outside=tensors.get("outside"))
+        return Coordinates(**known, outside=tensors.get("outside"), conditions=conditions)
 
     def to(self, device: torch.device) -> Coordinates:
         """Return a copy on another device."""
-        return self.from_tensors({name: t.to(device) for name, t in self.tensors().items()})
+        moved = {name: tensor.to(device) for name, tensor in self.tensors().items()}
+        return self.from_tensors(moved, self.conditions)
 
     def encode_source(self, x: Tensor) -> Tensor:
         """Return u for source points, shape (n, r)."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import atomic_path, read_json, sha256, write_json
 from otcal.runtime.weights import read_tensors
+from otcal.transport.conditional import ConditionalPotential
 from otcal.transport.conjugate import conjugate
 from otcal.transport.convex import ConvexPotential
 from otcal.transport.coordinates import Coordinates
@@ -36,6 +37,7 @@ CHUNK_ON_GPU = 65536
 _KINDS: dict[str, type[Potential]] = {
     "quadratic": QuadraticPotential,
     "convex": ConvexPotential,
+    "conditional": ConditionalPotential,
     "entropic": EntropicPotential,
     "quantile": QuantilePotential,
     "icnn": InputConvexNetwork,
@@ -84,7 +86,12 @@ class TransportMap:
     @property
     def dimension(self) -> int:
         """Number of features d."""
-        return len(self.coordinates.source_mean)
+        return len(self.coordinates.source_mean) - self.conditions
+
+    @property
+    def conditions(self) -> int:
+        """Number of conditions k that the map depends on; mostly 0."""
+        return self.coordinates.conditions
 
     @property
     def is_gradient(self) -> bool:
@@ -98,28 +105,39 @@ class TransportMap:
             self.coordinates.to(device), [potential.to(device) for potential in self.potentials]
         )
 
-    def transport(self, x: Samples) -> Samples:
+    def transport(self, x: Samples, conditions: Samples | None = None) -> Samples:
         """Move source points to the target.
 
         Parameters
         ----------
         x
             Points, shape (n, d); NumPy in, NumPy (float32) out; torch in, torch out on x's device.
+        conditions
+            What the map depends on, shape (n, k); None for a map without conditions.
 
         Raises
         ------
         InputError
-            When x has another shape or holds NaN or infinities.
+            When x or conditions have another shape or hold NaN or infinities.
         """
-        return self._chunked(x, self._transport)
+        return self._chunked(x, conditions, self.move)
 
-    def inverse(self, y: Samples, tolerance: float = 1e-3, max_iterations: int = 300) -> Inverse:
+    def inverse(
+        self,
+        y: Samples,
+        tolerance: float = 1e-3,
+        max_iterations: int = 300,
+        *,
+        conditions: Samples | None = None,
+    ) -> Inverse:
         """Move target points back to the source by convex conjugation, ∇φ*.
 
         Parameters
         ----------
         y
             Points, shape (n, d).
+        conditions
+            As for `transport`.
         tolerance
             A point has converged when its residual is below this (see `Inverse.residual`).
         max_iterations
@@ -132,7 +150,7 @@ class TransportMap:
             certificates.append(certificate)
             return points
 
-        points = self._chunked(y, back)
+        points = self._chunked(y, conditions, back)
         table = torch.cat(certificates) if certificates else torch.empty(0, 3)
         residual, bound, converged = table.cpu().numpy().T
         return Inverse(points, residual, bound, converged > 0)
@@ -157,6 +175,7 @@ class TransportMap:
             "format": FORMAT,
             "dimension": self.dimension,
             "rank": self.coordinates.rank,
+            "conditions": self.conditions,
             "gradient_of_one_convex_potential": self.is_gradient,
             "potentials": [_describe(potential) for potential in self.potentials],
             "weights_sha256": sha256(path),
@@ -187,7 +206,9 @@ class TransportMap:
                 "Keep the two files of one fit together, or fit the map again",
             )
         try:
-            coordinates = Coordinates.from_tensors(_below(tensors, "coordinates."))
+            coordinates = Coordinates.from_tensors(
+                _below(tensors, "coordinates."), description.get("conditions", 0)
+            )
             potentials = []
             for i, entry in enumerate(description["potentials"]):
                 potential = _KINDS[entry["kind"]](**entry["architecture"])
@@ -203,11 +224,12 @@ class TransportMap:
             ) from None
         return TransportMap(coordinates, potentials)
 
-    def _transport(self, x: Tensor) -> Tensor:
-        u = self.coordinates.encode_source(x)
+    def move(self, rows: Tensor) -> Tensor:
+        """Return `transport` of rows (x, c), shape (n, d + k), all at once and without checks."""
+        u = self.coordinates.encode_source(rows)
         for potential in self.potentials:
             u = potential.value_and_gradient(u)[1]
-        return self.coordinates.decode_target(u, x)
+        return self.coordinates.decode_target(u, rows)
 
     def _inverse(self, y: Tensor, tolerance: float, max_iterations: int) -> tuple[Tensor, Tensor]:
         v = self.coordinates.encode_target(y)
@@ -224,7 +246,24 @@ class TransportMap:
         points = self.coordinates.decode_source(v, y)
         return points, torch.stack([residual, bound, converged], dim=1)
 
-    def _chunked(self, points: Samples, function: Callable[[Tensor], Tensor]) -> Samples:
+    def _chunked(
+        self, points: Samples, conditions: Samples | None, function: Callable[[Tensor], Tensor]
+    ) -> Samples:
+        self._check(points, conditions)
+        home = self.coordinates.source_mean.device
+        given = points.device if isinstance(points, Tensor) else torch.device("cpu")
+        result = torch.empty(points.shape, device=given)
+        size = CHUNK if home.type == "cpu" else CHUNK_ON_GPU
+        with torch.no_grad():
+            for start in range(0, len(points), size):
+                rows = slice(start, start + size)
+                piece = _piece(points[rows], "points", home)
+                if conditions is not None:
+                    piece = torch.cat([piece, _piece(conditions[rows], "conditions", home)], dim=1)
+                result[rows] = function(piece)[:, : self.dimension]
+        return result if isinstance(points, Tensor) else result.numpy()
+
+    def _check(self, points: Samples, conditions: Samples | None) -> None:
         if points.ndim != 2 or points.shape[1] != self.dimension:
             raise InputError(
                 "transport",
@@ -232,22 +271,25 @@ class TransportMap:
                 f"have shape {tuple(points.shape)}",
                 f"This map takes (n, {self.dimension})",
             )
-        home = self.coordinates.source_mean.device
-        given = points.device if isinstance(points, Tensor) else torch.device("cpu")
-        result = torch.empty(points.shape, device=given)
-        size = CHUNK if home.type == "cpu" else CHUNK_ON_GPU
-        with torch.no_grad():
-            for start in range(0, len(points), size):
-                rows = points[start : start + size]
-                # A copy, as Arrow hands out arrays that torch must not write to.
-                piece = rows if isinstance(rows, Tensor) else torch.from_numpy(np.array(rows))
-                piece = piece.to(home, torch.float32)
-                if not bool(torch.isfinite(piece).all()):
-                    raise InputError(
-                        "transport", "points", "hold NaN or infinite values", "Drop these rows"
-                    )
-                result[start : start + size] = function(piece)
-        return result if isinstance(points, Tensor) else result.numpy()
+        given = None if conditions is None else tuple(conditions.shape)
+        wanted = (len(points), self.conditions) if self.conditions else None
+        if given != wanted:
+            raise InputError(
+                "transport",
+                "conditions",
+                "are missing" if given is None else f"have shape {given}",
+                f"This map takes {wanted or 'none'}",
+            )
+
+
+def _piece(rows: Any, name: str, home: torch.device) -> Tensor:
+    """Return rows of an array in float32 at home."""
+    # A copy, as Arrow hands out arrays that torch must not write to.
+    piece = rows if isinstance(rows, Tensor) else torch.from_numpy(np.array(rows))
+    piece = piece.to(home, torch.float32)
+    if not bool(torch.isfinite(piece).all()):
+        raise InputError("transport", name, "hold NaN or infinite values", "Drop these rows")
+    return piece
 
 
 def description_path(path: str | Path) -> Path:

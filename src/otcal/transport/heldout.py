@@ -148,8 +148,9 @@ class HeldOut:
         found = conjugate(potential, self.target, self.points)
         self.points = found.points
         excess = 0.5 * found.residual * found.error_bound
-        source = value - self.potential
-        target = found.value + excess - self.conjugate
+        # φ is known up to a function of the conditions alone.
+        source = value - self.potential - potential.level(self.source)
+        target = found.value + excess - self.conjugate + potential.level(self.target)
         error = (source.var() / len(source) + target.var() / len(target)).sqrt()
         return {
             **self.figures(moved),

@@ -5,19 +5,22 @@ from __future__ import annotations
 import copy
 
 from otcal.runtime.errors import InputError
+from otcal.transport.conditional import ConditionalPotential
 from otcal.transport.convex import ConvexPotential
 from otcal.transport.fitted import TransportMap
 
 
-def starting_network(initial: TransportMap, method: str, features: int) -> ConvexPotential:
+def starting_network(
+    initial: TransportMap, method: str, features: int, conditions: int = 0
+) -> ConvexPotential | ConditionalPotential:
     """Return a copy of the network of a map that a fit can start from.
 
     Parameters
     ----------
     initial
         Fitted map.
-    method, features
-        Method of the fit and number of features of its samples.
+    method, features, conditions
+        Method of the fit, and numbers of features and conditions of its samples.
 
     Raises
     ------
@@ -25,7 +28,7 @@ def starting_network(initial: TransportMap, method: str, features: int) -> Conve
         When the map isn't one convex network, or one of another method or of other features.
     """
     kinds = [type(potential) for potential in initial.potentials]
-    if method != "convex" or kinds != [ConvexPotential]:
+    if method != "convex" or kinds not in ([ConvexPotential], [ConditionalPotential]):
         raise InputError(
             "fit_map",
             "initial",
@@ -39,6 +42,13 @@ def starting_network(initial: TransportMap, method: str, features: int) -> Conve
             f"is a map of {initial.dimension} features, the source has {features}",
             "Give samples of the same features",
         )
+    if conditions != initial.conditions:
+        raise InputError(
+            "fit_map",
+            "initial",
+            f"is a map with {initial.conditions} conditions, the samples have {conditions}",
+            "Give samples with the same conditions",
+        )
     network = copy.deepcopy(initial.potentials[0])
-    assert isinstance(network, ConvexPotential)
+    assert isinstance(network, ConvexPotential | ConditionalPotential)
     return network

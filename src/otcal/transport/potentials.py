@@ -26,6 +26,10 @@ class Potential(nn.Module, ABC):
     def value_and_gradient(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return φ(u) of shape (n,) and ∇φ(u) of shape (n, d), both detached."""
 
+    def level(self, u: Tensor) -> Tensor:
+        """Return what φ is measured from, shape (n,): 0 for a potential without conditions."""
+        return u.new_zeros(len(u))
+
     @abstractmethod
     def strong_convexity(self) -> float:
         """Return a μ > 0 which no Hessian eigenvalue falls below anywhere."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from otcal.runtime.errors import InputError
 from otcal.runtime.scratch import PIECE, empty
 from otcal.runtime.seeds import numpy_generator
+from otcal.transport import conditions as conditioning
 from otcal.transport.coordinates import Coordinates, precondition, standardise
 from otcal.transport.fitted import TransportMap
 from otcal.transport.gaussian import fit_gaussian
@@ -25,6 +26,14 @@ FEWEST = 10
 """Points which a sample must have."""
 
 Samples = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Conditioned:
+    """Source and target points, shapes (n, d) and (m, d), and conditions, (n, k) and (m, k)."""
+
+    points: tuple[Samples, Samples]
+    conditions: tuple[Samples, Samples] | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,8 @@ class Problem:
         Held-out points.
     shrinkage
         Shrinkage of the two covariances.
+    matched
+        Figures of `otcal.transport.conditions.match`, where there are conditions.
     """
 
     coordinates: Coordinates
@@ -52,6 +63,7 @@ class Problem:
     target: Tensor
     held_out: HeldOut
     shrinkage: tuple[float, float]
+    matched: dict[str, float] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
         """Return sizes and regularisation, JSON-ready."""
@@ -62,8 +74,10 @@ class Problem:
                 "held_out_source": len(self.held_out.source),
                 "held_out_target": len(self.held_out.target),
             },
-            "dimension": len(self.coordinates.source_mean),
+            "dimension": len(self.coordinates.source_mean) - self.coordinates.conditions,
             "rank": self.coordinates.rank,
+            "conditions": self.coordinates.conditions,
+            **({"conditions_matched": self.matched} if self.matched else {}),
             "preconditioned": self.held_out.reference is None,
             "covariance_shrinkage": list(self.shrinkage),
         }
@@ -78,9 +92,8 @@ class Problem:
 
 
 def prepare(
-    source: Samples,
-    target: Samples,
-    validation: tuple[Samples, Samples] | None,
+    samples: Conditioned,
+    validation: Conditioned | None,
     *,
     in_spreads: bool,
     preconditioned: bool,
@@ -96,33 +109,31 @@ def prepare(
     ⟨u, v⟩ differs from ⟨x, y⟩ by a factor and by terms of x or y alone, which do not move the
     optimum. `otcal.transport.coordinates` chooses them for conditioning only.
     """
-    source, target = _checked(source, "source"), _checked(target, "target")
+    source, target = _checked(samples, "")
     if validation is None:
         source, source_held = _hold_out(source, "source", seed)
         target, target_held = _hold_out(target, "target", seed)
     else:
-        source_held = _checked(validation[0], "source validation")
-        target_held = _checked(validation[1], "target validation")
+        source_held, target_held = _checked(validation, " validation")
+    d = samples.points[0].shape[1]
     for name, sample in (("target", target), ("validation", source_held)):
-        if sample.shape[1] != source.shape[1]:
-            raise InputError(
-                "fit_map",
-                name,
-                f"has {sample.shape[1]} features, the source {source.shape[1]}",
-                "Give samples of the same features",
-            )
-    scatter = _spread(source, target)
-    unit = np.where(scatter > 0, scatter, 1.0) if in_spreads else np.ones(source.shape[1])
-    gaussian = fit_gaussian(source, target, unit)
-    principal = precondition(gaussian, unit)
+        _same_columns(name, sample, source, d)
+    matched: dict[str, float] = {}
+    if source.shape[1] > d:
+        rows, matched = conditioning.match(source[:, d:], target[:, d:], seed)
+        source = source[rows]
+        source_held = source_held[
+            conditioning.match(source_held[:, d:], target_held[:, d:], seed)[0]
+        ]
+    principal, plain, shrinkage = _coordinates(source, target, d, in_spreads)
     if initial is not None:
         coordinates = initial.coordinates
     else:
-        coordinates = principal if preconditioned else standardise(gaussian, unit, scatter)
+        coordinates = principal if preconditioned else plain
 
     def encode(points: Samples, side: str) -> Tensor:
         function = coordinates.encode_source if side == "source" else coordinates.encode_target
-        result = empty((len(points), coordinates.rank), place, scratch)
+        result = empty((len(points), coordinates.columns), place, scratch)
         for piece, rows in zip(pieces(points), result.split(PIECE), strict=True):
             rows.copy_(function(_tensor(piece)))
         return result
@@ -133,18 +144,43 @@ def prepare(
     else:
         reference = None
         if not preconditioned:
-            samples = _tensor(source_held[:LARGEST]), _tensor(target_held[:LARGEST])
-            reference = _reference(principal, coordinates, *samples, place)
+            tensors = _tensor(source_held[:LARGEST]), _tensor(target_held[:LARGEST])
+            reference = _reference(principal, coordinates, *tensors, place)
         held_out = HeldOut(*held, principal.spread.to(place), reference)
-    identity = QuadraticPotential(principal.rank)
+    identity = QuadraticPotential(principal.columns)
     return Problem(
         coordinates.to(place),
         TransportMap(principal, [identity]).to(place),
         encode(source, "source"),
         encode(target, "target"),
         held_out,
-        gaussian.shrinkage,
+        shrinkage,
+        matched,
     )
+
+
+def _coordinates(
+    source: Samples, target: Samples, d: int, in_spreads: bool
+) -> tuple[Coordinates, Coordinates, tuple[float, float]]:
+    """Return principal and standardised coordinates of rows (x, c), and the shrinkage."""
+    k = source.shape[1] - d
+    lines = [np.zeros((k, d))] * 2
+    points = [source[:, :d], target[:, :d]]
+    if k:
+        unit = conditioning.scale(target[:, d:])
+        lines = [conditioning.slopes(sample, d, unit) for sample in (source, target)]
+        points = [
+            conditioning.without_line(sample, d, unit, line)
+            for sample, line in zip((source, target), lines, strict=True)
+        ]
+    scatter = _spread(*points)
+    length = np.where(scatter > 0, scatter, 1.0) if in_spreads else np.ones(d)
+    gaussian = fit_gaussian(*points, length)
+    principal, plain = precondition(gaussian, length), standardise(gaussian, length, scatter)
+    if k:
+        principal = conditioning.extend(principal, unit, *lines)
+        plain = conditioning.extend(plain, unit, *lines)
+    return principal, plain, gaussian.shrinkage
 
 
 def _reference(
@@ -167,7 +203,39 @@ def _tensor(points: Samples) -> Tensor:
     return torch.from_numpy(points.astype(np.float32))
 
 
-def _checked(sample: Samples, name: str) -> Samples:
+def _checked(samples: Conditioned, kind: str) -> tuple[Samples, Samples]:
+    """Return rows (x, c) of source and target."""
+    sides = ("source", "target")
+    points = [_finite(x, f"{side}{kind}") for x, side in zip(samples.points, sides, strict=True)]
+    if samples.conditions is None:
+        return points[0], points[1]
+    joined = []
+    for x, c, side in zip(points, samples.conditions, sides, strict=True):
+        name = f"{side}{kind} conditions"
+        c = _finite(c, name)
+        if len(c) != len(x):
+            raise InputError(
+                "fit_map", name, f"have {len(c)} rows, the points {len(x)}", "Give one for each"
+            )
+        joined.append(np.concatenate([x, c], axis=1))
+    return joined[0], joined[1]
+
+
+def _same_columns(name: str, sample: Samples, source: Samples, d: int) -> None:
+    """Check that a sample has the source's columns, conditions included."""
+    if sample.shape[1] != source.shape[1]:
+        k = source.shape[1] - d
+        raise InputError(
+            "fit_map",
+            name,
+            f"has {sample.shape[1] - k} features, the source {d}"
+            if not k
+            else f"has {sample.shape[1]} features and conditions, the source {d} + {k}",
+            "Give samples of the same features",
+        )
+
+
+def _finite(sample: Samples, name: str) -> Samples:
     sample = np.asarray(sample)
     if sample.ndim != 2 or sample.shape[1] == 0:
         raise InputError("fit_map", name, f"has shape {sample.shape}", "Give an array (n, d)")

@@ -18,6 +18,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,11 +27,14 @@ from torch.nn.utils import clip_grad_norm_
 from otcal.runtime.checkpoint import Tree
 from otcal.runtime.scratch import copy as copy_rows
 from otcal.runtime.seeds import derive
+from otcal.transport.conditional import ConditionalPotential
 from otcal.transport.conjugate import conjugate
 from otcal.transport.convex import ConvexPotential
 from otcal.transport.heldout import HeldOut
 from otcal.transport.schedule import Schedule
 from otcal.transport.strata import Batches
+
+Network = ConvexPotential | ConditionalPotential
 
 SMALLEST_SCALE = 1e-6
 """Floor of a coordinate's relative spread."""
@@ -81,11 +85,12 @@ class SemidualFit:
     Parameters
     ----------
     source, target
-        Training points u and v, shapes (n, r) and (m, r), float32, on the device of the fit.
+        Training points u and v, shapes (n, r) and (m, r), float32, on the device of the fit; the
+        last `conditions` columns are conditions.
     held_out
         Validation samples.
     spread
-        Spread of each coordinate, shape (r,).
+        Spread of each column, shape (r,).
     options
         Settings.
     schedule
@@ -107,11 +112,13 @@ class SemidualFit:
         options: SemidualOptions,
         schedule: Schedule,
         seed: int,
-        initial: ConvexPotential | None = None,
+        initial: Network | None = None,
+        conditions: int = 0,
         scratch: Path | None = None,
     ) -> None:
         self.source, self.target, self.held_out = source, target, held_out
         self.options, self.schedule, self.seed, self.spread = options, schedule, seed, spread
+        self.conditions = conditions
         self.points = copy_rows(target, scratch)  # conjugate point of every target point
         if initial is None:
             self.potential = self._at_identity()
@@ -128,20 +135,23 @@ class SemidualFit:
             for side, points in (("source", source), ("target", target))
         }
 
-    def _at_identity(self) -> ConvexPotential:
-        options, spread = self.options, self.spread
+    def _at_identity(self) -> Network:
+        options, dimension = self.options, self.source.shape[1] - self.conditions
+        spread = self.spread[:dimension]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(self.seed, "potential"))
             scales = spread.clamp_min(SMALLEST_SCALE) ** options.damping
             scales /= (scales * spread).square().mean().sqrt().clamp_min(SMALLEST_SCALE)
-            dimension = self.source.shape[1]
-            network = ConvexPotential(
-                dimension,
-                options.hidden,
-                scales=scales,
-                pieces=options.pieces,
-                squares=min(options.squares, 16 * dimension) if options.pieces else 0,
-            )
+            settings: dict[str, Any] = {
+                "hidden": options.hidden,
+                "scales": scales,
+                "pieces": options.pieces,
+                "squares": min(options.squares, 16 * dimension) if options.pieces else 0,
+            }
+            network: Network = ConvexPotential(dimension, **settings)
+            if self.conditions:
+                columns = self.source.shape[1]
+                network = ConditionalPotential(columns, self.conditions, **settings)
         potential = network.to(self.source.device)
         potential.start_at_identity(self.source[:4096])
         return potential
@@ -166,8 +176,13 @@ class SemidualFit:
         weights = torch.cat(
             [torch.full_like(u[:, 0], 1.0 / len(u)), -usable / usable.sum().clamp_min(1.0)]
         )
+        points = torch.cat([u, found.points])
+        if isinstance(self.potential, ConditionalPotential):
+            # Only differences at equal conditions mean something.
+            points = torch.cat([points, self.potential.origin(points)])
+            weights = torch.cat([weights, -weights])
         self.optimiser.zero_grad(set_to_none=True)
-        self.potential.accumulate(torch.cat([u, found.points]), weights)
+        self.potential.accumulate(points, weights)
         clip_grad_norm_(self.potential.parameters(), 1.0)
         self.optimiser.step()
         self._update_average(number)
@@ -214,7 +229,9 @@ class SemidualFit:
     def _smear(self, points: Tensor, number: int, side: int) -> Tensor:
         generator = torch.Generator().manual_seed(derive(self.seed, "noise", number, side))
         noise = torch.randn(points.shape, generator=generator).to(points)
-        return points + self.options.noise * self.spread * noise
+        width = self.options.noise * self.spread
+        width[len(width) - self.conditions :] = 0.0
+        return points + width * noise
 
     @torch.no_grad()
     def _update_average(self, number: int) -> None:

@@ -10,7 +10,7 @@ from otcal.transport.api import fit_map
 from otcal.transport.diagnostics import c2st, diagnose, unreached
 from otcal.transport.fitted import TransportMap
 from otcal.transport.potentials import QuadraticPotential
-from otcal.transport.problem import Problem, prepare
+from otcal.transport.problem import Conditioned, Problem, prepare
 
 
 def normal(n: int, d: int, seed: int) -> torch.Tensor:
@@ -19,9 +19,11 @@ def normal(n: int, d: int, seed: int) -> torch.Tensor:
 
 def problem(x: torch.Tensor, y: torch.Tensor) -> Problem:
     place = torch.device("cpu")
-    validation = (x[:1000].numpy(), y[:1000].numpy())
+    held, train = (
+        Conditioned((x[part].numpy(), y[part].numpy())) for part in (slice(1000), slice(1000, None))
+    )
     settings = {"in_spreads": False, "preconditioned": False, "seed": 0, "place": place}
-    return prepare(x[1000:].numpy(), y[1000:].numpy(), validation, **settings)
+    return prepare(train, held, **settings)
 
 
 def test_a_classifier_tells_what_can_be_told() -> None:

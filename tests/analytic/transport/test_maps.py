@@ -13,7 +13,7 @@ from otcal.transport.heldout import HeldOut
 from otcal.transport.metrics import l2_uvp
 from otcal.transport.minimax import MinimaxFit, MinimaxOptions
 from otcal.transport.potentials import QuadraticPotential, hessian
-from otcal.transport.problem import prepare
+from otcal.transport.problem import Conditioned, prepare
 from otcal.transport.semidual import SemidualOptions
 
 
@@ -124,12 +124,13 @@ def test_the_dual_value_of_the_identity_is_half_the_squared_distance_of_gaussian
     x, y = rng.normal(size=(20_000, 3)) * width, rng.normal(size=(20_000, 3)) + shift
     place = torch.device("cpu")
     settings = {"in_spreads": True, "seed": 0, "place": place}
-    held_out = prepare(x, y, (x[:4096], y[:4096]), preconditioned=False, **settings).held_out
+    both, held = Conditioned((x, y)), Conditioned((x[:4096], y[:4096]))
+    held_out = prepare(both, held, preconditioned=False, **settings).held_out
     distance = 0.5 * (np.square(width - 1.0).sum() + np.square(shift).sum())
     assert held_out.identity == pytest.approx(distance, rel=0.1)
     found = held_out.semidual(QuadraticPotential(3))["dual"]
     assert found == pytest.approx(held_out.identity, abs=1e-4)
-    assert prepare(x, y, None, preconditioned=True, **settings).held_out.identity == 0.0
+    assert prepare(both, None, preconditioned=True, **settings).held_out.identity == 0.0
 
 
 def test_minimax_reduces_the_error_of_a_gaussian_problem() -> None:

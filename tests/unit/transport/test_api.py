@@ -12,7 +12,7 @@ from otcal.runtime import checkpoint, training
 from otcal.runtime.errors import InputError
 from otcal.transport.api import fit_map
 from otcal.transport.minimax import MinimaxFit, MinimaxOptions
-from otcal.transport.problem import prepare
+from otcal.transport.problem import Conditioned, prepare
 from otcal.transport.schedule import Schedule
 from otcal.transport.semidual import SemidualFit, SemidualOptions
 
@@ -53,8 +53,7 @@ def test_points_in_files_leave_every_bit(tmp_path: Path) -> None:
 def test_minimax_moves_the_map_ten_times_and_then_the_critic_four_times() -> None:
     source, target = samples(60)
     problem = prepare(
-        source,
-        target,
+        Conditioned((source, target)),
         None,
         in_spreads=True,
         preconditioned=False,

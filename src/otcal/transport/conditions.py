@@ -34,9 +34,9 @@ class Scale:
     centre: Array
     spread: Array
 
-    def __call__(self, conditions: Array) -> Array:
+    def __call__(self, conditions: NDArray[np.floating]) -> Array:
         """Return standardised conditions, shape (n, k)."""
-        return (conditions - self.centre) / self.spread
+        return np.asarray((conditions - self.centre) / self.spread, float)
 
 
 def scale(conditions: NDArray[np.floating]) -> Scale:
@@ -76,12 +76,12 @@ def slopes(rows: NDArray[np.floating], d: int, scale: Scale) -> Array:
     centre = mean(joint)
     moments = second_moment(joint.then(lambda x: x - centre))
     # Two proportional conditions have many answers; the smallest one is as good as any.
-    return np.linalg.lstsq(moments[d:, d:], moments[d:, :d], rcond=1e-9)[0]
+    return np.asarray(np.linalg.lstsq(moments[d:, d:], moments[d:, :d], rcond=1e-9)[0], float)
 
 
 def without_line(rows: NDArray[np.floating], d: int, scale: Scale, slope: Array) -> Array:
     """Return x − c̃ B, shape (n, d), for rows (x, c), shape (n, d + k), and B = `slope`."""
-    return rows[:, :d] - scale(rows[:, d:]) @ slope
+    return np.asarray(rows[:, :d] - scale(rows[:, d:]) @ slope, float)
 
 
 def match(

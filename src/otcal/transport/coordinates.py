@@ -161,4 +161,4 @@ def _coordinates(
 ) -> Coordinates:
     tensors = {name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()}
     tail = None if outside is None else torch.from_numpy(outside.astype(np.float32))
-    return Coordinates(**tensors, outside=tail)
+    return Coordinates(**tensors, outside=tail, conditions=0)

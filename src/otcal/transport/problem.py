@@ -164,22 +164,19 @@ def _coordinates(
 ) -> tuple[Coordinates, Coordinates, tuple[float, float]]:
     """Return principal and standardised coordinates of rows (x, c), and the shrinkage."""
     k = source.shape[1] - d
-    lines = [np.zeros((k, d))] * 2
-    points = [source[:, :d], target[:, :d]]
+    x, y = source[:, :d], target[:, :d]
     if k:
-        unit = conditioning.scale(target[:, d:])
-        lines = [conditioning.slopes(sample, d, unit) for sample in (source, target)]
-        points = [
-            conditioning.without_line(sample, d, unit, line)
-            for sample, line in zip((source, target), lines, strict=True)
-        ]
-    scatter = _spread(*points)
-    length = np.where(scatter > 0, scatter, 1.0) if in_spreads else np.ones(d)
-    gaussian = fit_gaussian(*points, length)
-    principal, plain = precondition(gaussian, length), standardise(gaussian, length, scatter)
+        scale = conditioning.scale(target[:, d:])
+        first, second = (conditioning.slopes(rows, d, scale) for rows in (source, target))
+        x = conditioning.without_line(source, d, scale, first)
+        y = conditioning.without_line(target, d, scale, second)
+    scatter = _spread(x, y)
+    unit = np.where(scatter > 0, scatter, 1.0) if in_spreads else np.ones(d)
+    gaussian = fit_gaussian(x, y, unit)
+    principal, plain = precondition(gaussian, unit), standardise(gaussian, unit, scatter)
     if k:
-        principal = conditioning.extend(principal, unit, *lines)
-        plain = conditioning.extend(plain, unit, *lines)
+        principal = conditioning.extend(principal, scale, first, second)
+        plain = conditioning.extend(plain, scale, first, second)
     return principal, plain, gaussian.shrinkage
 
 

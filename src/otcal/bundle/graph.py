@@ -7,9 +7,17 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import ArrayLike
-from onnx import TensorProto, helper, numpy_helper
+
+from otcal.runtime.errors import InputError
+
+try:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+except ModuleNotFoundError as error:
+    raise InputError(
+        "onnx", "package", "is not installed", "Run: pip install 'otcal[bundle]'"
+    ) from error
 
 OPSET = 17
 """Operator set: that of ONNX 1.12 (2022), which every supported runtime has."""

@@ -8,6 +8,7 @@ probabilities (`probability_model`) they are ``p`` and ``calibrated``, shape (n,
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from otcal.bundle.graph import Graph, Value
+from otcal.runtime.files import atomic_path
 from otcal.simplex import helmert
 from otcal.transport.conditional import ConditionalPotential
 from otcal.transport.convex import ConvexPotential
@@ -28,6 +30,14 @@ from otcal.transport.quantiles import QuantilePotential
 from otcal.transport.simplex_maps import SMALLEST, Space
 
 PRODUCER = "otcal"
+
+
+def save_map(
+    transport_map: TransportMap, path: str | Path, metadata: dict[str, str] | None = None
+) -> None:
+    """Write `map_model` to a file, whole or not at all."""
+    with atomic_path(path) as temporary:
+        onnx.save(map_model(transport_map, metadata), temporary)
 
 
 def map_model(

@@ -67,6 +67,10 @@ class FittedMap:
         """Write the map; its description carries the diagnostics and `notes`."""
         self.map.save(path, {"diagnostics": self.diagnostics, **(notes or {})})
 
+    def to_onnx(self, path: str | Path, metadata: dict[str, str] | None = None) -> None:
+        """Write the map as an ONNX model; see `TransportMap.to_onnx`."""
+        self.map.to_onnx(path, metadata)
+
 
 def fit_map(
     source: NDArray[np.floating],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -182,6 +183,24 @@ class TransportMap:
             "notes": notes or {},
         }
         write_json(description_path(path), description)
+
+    def to_onnx(self, path: str | Path, metadata: dict[str, str] | None = None) -> None:
+        """Write `transport` as an ONNX model, see `otcal.bundle.onnx_map`.
+
+        Parameters
+        ----------
+        path
+            Name of the model's file.
+        metadata
+            Texts to keep in the model's properties.
+
+        Raises
+        ------
+        InputError
+            When the package `onnx` is not installed.
+        """
+        # Imported by name: a fit neither needs the exporter nor runs again when it changes.
+        import_module("otcal.bundle.onnx_map").save_map(self, path, metadata)
 
     @staticmethod
     def load(path: str | Path) -> TransportMap:

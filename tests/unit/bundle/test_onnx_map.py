@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -132,9 +134,10 @@ def test_probabilities_go_in_and_come_out(space) -> None:
         )
 
 
-def test_metadata_is_kept() -> None:
+def test_the_file_and_its_metadata(tmp_path: Path) -> None:
     x, y = samples(2)
     fitted = TransportMap(precondition(fit_gaussian(x, y), np.ones(2)), [QuadraticPotential(2)])
-    session = onnxruntime.InferenceSession(map_model(fitted, {"flavour": "b"}).SerializeToString())
+    fitted.to_onnx(tmp_path / "map.onnx", {"flavour": "b"})
+    session = onnxruntime.InferenceSession(tmp_path / "map.onnx")
     assert session.get_modelmeta().custom_metadata_map == {"flavour": "b"}
     assert session.get_modelmeta().producer_name == "otcal"

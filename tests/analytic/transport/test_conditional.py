@@ -116,13 +116,13 @@ def error(moved: NDArray[np.floating], exact: Array) -> float:
 
 def test_a_known_map_is_recovered_where_conditions_occur_in_other_shares() -> None:
     (x, c), (before, d), (fresh, e) = (
-        sample(10_000, 0.0, 1),
-        sample(10_000, 0.25, 2),
+        sample(5000, 0.0, 1),
+        sample(5000, 0.25, 2),
         sample(4000, 0.2, 3),
     )
     y, exact = bent(before, d[:, 0]), bent(fresh, e[:, 0])
-    fitted = fit_map(x, y, conditions=(c, d), steps=400, seed=1, options=SMALL, diagnostics=False)
-    inclusive = fit_map(x, y, steps=200, seed=1, options=SMALL, diagnostics=False)
+    fitted = fit_map(x, y, conditions=(c, d), steps=250, seed=1, options=SMALL, diagnostics=False)
+    inclusive = fit_map(x, y, steps=100, seed=1, options=SMALL, diagnostics=False)
     assert fitted.diagnostics["winner"] == "convex"
     assert 0.5 < fitted.diagnostics["conditions_matched"]["effective"] < 0.95
     assert error(fitted.transport(fresh, e), exact) < 2.5
@@ -134,7 +134,7 @@ def test_a_known_map_is_recovered_where_conditions_occur_in_other_shares() -> No
 
 def test_gaussians_that_move_with_the_condition_keep_the_closed_form() -> None:
     rng = np.random.default_rng(1)
-    d, k, n = 4, 2, 40_000
+    d, k, n = 4, 2, 20_000
     first, second = (np.linalg.qr(rng.normal(size=(d, d)))[0] * (0.5 + rng.random(d)) for _ in "ab")
     lines = [rng.normal(size=(k, d)) for _ in "ab"]
     c = [rng.normal(1.0, 2.0, (n, k)), rng.normal(1.5, 1.8, (n, k))]

@@ -19,7 +19,7 @@ from support.checkout import ROOT, SMOKE, Checkout
 CLUSTER = ROOT / "tests/slurm/cluster.sh"
 TINY = (SMOKE, "tests/slurm/tiny.yaml")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "slurmdbd", "sbatch", "mariadbd")
-HANG = 1200.0
+HANG = 3000.0
 """Seconds after which something is taken to hang; nothing here takes minutes on a free machine."""
 
 needs_slurm = pytest.mark.skipif(

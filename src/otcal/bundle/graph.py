@@ -42,15 +42,13 @@ class Graph:
 
     def input(self, name: str, columns: int) -> Value:
         """Add an input of shape (n, columns), n being free."""
-        shape = ["jets", columns]
-        self.inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+        self.inputs.append(_described(name, columns))
         return name
 
     def output(self, name: str, value: Value, columns: int) -> None:
         """Add an output of shape (n, columns)."""
         self.nodes.append(helper.make_node("Identity", [value], [name]))
-        shape = ["jets", columns]
-        self.outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+        self.outputs.append(_described(name, columns))
 
     def constant(self, array: ArrayLike, kind: type = np.float32) -> Value:
         """Add a constant."""
@@ -155,3 +153,8 @@ class Graph:
         name = f"v{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))
         return name
+
+
+def _described(name: str, columns: int) -> onnx.ValueInfoProto:
+    shape: list[str | int | None] = ["jets", columns]
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)

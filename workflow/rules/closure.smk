@@ -29,6 +29,7 @@ rule train_discriminator:
         ),
         runtime=minutes(120),
         gpu=gpus(),
+        device=SETTINGS.device,  # a resource: where it runs makes nothing stale
     params:
         spec=discriminator_spec,
         code=code("train_discriminator"),
@@ -40,7 +41,7 @@ rule train_discriminator:
         " --layer {wildcards.layer} --training {wildcards.training}"
         " --source {input.source} --target {input.target} --calibrated {input.calibrated}"
         " --output {output.description} --scores {output.scores} --checkpoint {params.checkpoint}"
-        " --threads {threads} --device {SETTINGS.device} > {log} 2>&1"
+        " --threads {threads} --device {resources.device} > {log} 2>&1"
 
 
 rule collect_discriminators:

@@ -18,6 +18,7 @@ rule export_scores:
         mem_mb=memory(4000),
         runtime=minutes(240),
         gpu=gpus(),
+        device=SETTINGS.device,  # a resource: where it runs makes nothing stale
     params:
         spec=score_spec,
         jets=numbered("simplex", "{sample}"),
@@ -25,4 +26,4 @@ rule export_scores:
     shell:
         "python -m otcal.steps.export_scores --spec {params.spec:q} --jets {params.jets:q}"
         " --tagger {input.tagger} --output {output} --threads {threads}"
-        " --device {SETTINGS.device} > {log} 2>&1"
+        " --device {resources.device} > {log} 2>&1"

@@ -56,6 +56,7 @@ rule train_tagger:
         ),
         runtime=minutes(1440),
         gpu=training_gpus,
+        device=SETTINGS.device,  # a resource: where it runs makes nothing stale
     params:
         spec=train_spec,
         jets=numbered("{study}", "training"),
@@ -65,7 +66,7 @@ rule train_tagger:
         "python -m otcal.steps.train_tagger --spec {params.spec:q} --jets {params.jets:q}"
         " --preprocessing {input.preprocessing} --output {output.weights}"
         " --history {output.history} --checkpoint {params.checkpoint}"
-        " --threads {threads} --device {SETTINGS.device} --processes {resources.gpu}"
+        " --threads {threads} --device {resources.device} --processes {resources.gpu}"
         " > {log} 2>&1"
 
 
@@ -88,6 +89,7 @@ rule evaluate_tagger:
         mem_mb=memory(4000),
         runtime=minutes(120),
         gpu=gpus(),
+        device=SETTINGS.device,  # a resource: where it runs makes nothing stale
     params:
         spec=evaluate_spec,
         jets=numbered("{study}", "training"),
@@ -95,7 +97,7 @@ rule evaluate_tagger:
     shell:
         "python -m otcal.steps.evaluate_tagger --spec {params.spec:q} --jets {params.jets:q}"
         " --tagger {input.tagger} --metrics {output.metrics} --roc {output.roc}"
-        " --confusion {output.confusion} --threads {threads} --device {SETTINGS.device}"
+        " --confusion {output.confusion} --threads {threads} --device {resources.device}"
         " > {log} 2>&1"
 
 
@@ -118,6 +120,7 @@ rule export_latents:
         mem_mb=memory(4000),
         runtime=minutes(240),
         gpu=gpus(),
+        device=SETTINGS.device,  # a resource: where it runs makes nothing stale
     params:
         spec=LATENT.tagger.export_spec().model_dump_json(),
         jets=numbered("latent", "{dataset}"),
@@ -125,4 +128,4 @@ rule export_latents:
     shell:
         "python -m otcal.steps.export_latents --spec {params.spec:q} --jets {params.jets:q}"
         " --tagger {input.tagger} --output {output} --threads {threads}"
-        " --device {SETTINGS.device} > {log} 2>&1"
+        " --device {resources.device} > {log} 2>&1"

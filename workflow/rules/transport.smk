@@ -25,6 +25,7 @@ rule fit_map:
         ),
         runtime=minutes(720),
         gpu=gpus(),
+        device=SETTINGS.device,  # a resource: where it runs makes nothing stale
     params:
         spec=LATENT.map_spec().model_dump_json(exclude_unset=True),
         code=code("fit_map"),
@@ -33,7 +34,7 @@ rule fit_map:
         "python -m otcal.steps.fit_map --spec {params.spec:q} --source {input.source}"
         " --target {input.target} --output {output.map} --learning-curve {output.curve}"
         " --diagnostics {output.diagnostics} --checkpoint {params.checkpoint}"
-        " --threads {threads} --device {SETTINGS.device} > {log} 2>&1"
+        " --threads {threads} --device {resources.device} > {log} 2>&1"
 
 
 rule calibrate:
@@ -55,10 +56,11 @@ rule calibrate:
         mem_mb=memory(3000),
         runtime=minutes(120),
         gpu=gpus(),
+        device=SETTINGS.device,  # a resource: where it runs makes nothing stale
     params:
         spec=json.dumps({"classes": LATENT.transport.classes}),
         code=code("calibrate"),
     shell:
         "python -m otcal.steps.calibrate --spec {params.spec:q} --source {input.source}"
         " --map {input.map} --tagger {input.tagger} --output {output}"
-        " --threads {threads} --device {SETTINGS.device} > {log} 2>&1"
+        " --threads {threads} --device {resources.device} > {log} 2>&1"

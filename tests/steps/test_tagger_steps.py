@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -218,7 +219,9 @@ def test_two_processes_leave_the_weights_of_one(chain, tmp_path) -> None:
     both.jets, both.preprocessing = chain.jets, chain.preprocessing
     spec = CONFIG.train_spec(1).model_dump()
     spec["training"]["storage"] = "disk"
+    handler = signal.getsignal(signal.SIGTERM)
     both.train("--spec", json.dumps(spec), "--processes", "2")
+    assert signal.getsignal(signal.SIGTERM) == handler
     assert both.weights.read_bytes() == chain.weights.read_bytes()
     assert both.history.read_bytes() == chain.history.read_bytes()
     names = {"tagger.safetensors", "tagger.json", "history.csv"}

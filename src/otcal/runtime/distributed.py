@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 import uuid
@@ -27,6 +28,8 @@ from otcal.runtime.errors import InputError
 Value = TypeVar("Value")
 
 _PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+
+_FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 TIMEOUT_S = 3600.0
 """How long a process waits for the others: longer than the slowest of them takes to read."""
@@ -164,6 +167,8 @@ def launch(command: Sequence[str], processes: int) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    # The launcher replaces these for good.
+    handlers = {number: signal.getsignal(number) for number in _FORWARDED}
     # One per process, as torchrun sets it, but without its warning.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
@@ -189,8 +194,12 @@ def launch(command: Sequence[str], processes: int) -> None:
             for rank, failure in sorted(error.failures.items())
         )
         sys.exit(f"otcal: error: of {processes} processes ended: {ends}; the others were stopped")
-    except SignalException as signal:
-        sys.exit(128 + signal.sigval)
+    except SignalException as stopped:
+        sys.exit(128 + stopped.sigval)
+    finally:
+        for number, handler in handlers.items():
+            if handler is not None:  # one of C code, which Python cannot put back
+                signal.signal(number, handler)
 
 
 def _own(where: torch.device, place: int, neighbours: int) -> torch.device:

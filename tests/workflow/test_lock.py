@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import psutil
 import pyarrow.parquet as pq
@@ -23,16 +21,11 @@ WAIT_S = 600.0
 @pytest.fixture
 def running(checkout: Checkout) -> Iterator[subprocess.Popen[bytes]]:
     """A workflow that simulates one shard, in a process group of its own."""
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(checkout.path / "src"),
-        "XDG_CACHE_HOME": str(checkout.path / ".cache"),
-    }
     command = ["snakemake", "--cores", "1", SHARD, "--configfile", SMOKE]
     process = subprocess.Popen(
         command,
         cwd=checkout.path,
-        env=environment,
+        env=checkout.environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

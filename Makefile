@@ -39,7 +39,7 @@ validation: $(VENV)/installed
 	$(RUN) snakemake --cores $(CORES) validation $(PRESETS)
 
 test: $(VENV)/installed lint
-	$(RUN) OMP_NUM_THREADS=1 pytest -n auto --dist loadfile
+	$(RUN) OMP_NUM_THREADS=1 pytest -n auto --dist loadfile --no-loadscope-reorder --hypothesis-profile=ci
 
 lint: $(VENV)/installed
 	$(RUN) ruff check .

@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from support.checkout import SMOKE, Checkout, copy_project
 from support.slurm import (
     CLUSTER,
@@ -27,7 +29,7 @@ from support.slurm import (
     slurm,
 )
 
-pytestmark = needs_slurm
+pytestmark = [needs_slurm, pytest.mark.heavy]
 
 TAGGER = "results/smoke/simplex/tagger/tagger.json"
 SHARDS = [

@@ -22,6 +22,8 @@ from otcal.transport.api import fit_map
 from otcal.transport.fitted import TransportMap
 from otcal.transport.simplex_maps import SimplexMap
 
+pytestmark = pytest.mark.heavy
+
 SIMULATED, DATA, POINTS = 3_600, 4_000, 3_000
 PURE = 0.8
 REGIONS = {f"{name}_enriched": k for k, name in enumerate(FLAVOURS)}

@@ -26,6 +26,8 @@ from otcal.steps import build_regions, fit_flavour_map, fit_preprocessing, pretr
 from support import interrupted
 from support.shifted_flavours import FLAVOURS, draw, score_table
 
+pytestmark = pytest.mark.heavy
+
 KINDS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)
 TIMES = ("seconds", "revision")
 """What another run need not repeat; the revision changes when a file of the checkout does."""

@@ -16,6 +16,8 @@ import pytest
 from support.checkout import Checkout, copy_project
 from support.settings import NOW, change, keys, nested
 
+pytestmark = pytest.mark.heavy
+
 Plan = list[dict[str, Any]]
 
 RESULTS = NOW.results

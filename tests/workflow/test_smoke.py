@@ -29,6 +29,8 @@ from support.browser import (
 )
 from support.checkout import Checkout
 
+pytestmark = pytest.mark.heavy
+
 RESULTS = Path("results/smoke")
 
 CAPTIONS = {

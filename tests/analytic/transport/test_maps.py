@@ -16,6 +16,8 @@ from otcal.transport.potentials import QuadraticPotential, hessian
 from otcal.transport.problem import Conditioned, prepare
 from otcal.transport.semidual import SemidualOptions
 
+pytestmark = pytest.mark.heavy
+
 
 def uvp(fitted: FittedMap, x: np.ndarray, exact: np.ndarray) -> float:
     return l2_uvp(torch.from_numpy(fitted.transport(x)), torch.from_numpy(exact).float())

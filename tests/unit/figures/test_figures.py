@@ -19,6 +19,8 @@ from otcal.figures.histograms import ratio
 from otcal.runtime.errors import InputError
 from otcal.steps import draw_learning_curve, draw_marginals, draw_rocs, draw_tagger
 
+pytestmark = pytest.mark.heavy
+
 
 def options(study, name, outputs, spec="{}"):
     entry = figure(name)

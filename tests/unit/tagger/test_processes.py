@@ -15,6 +15,8 @@ from otcal.runtime.distributed import Team, team
 from otcal.runtime.errors import InputError
 from support import trainees
 
+pytestmark = pytest.mark.heavy
+
 LIMIT_S = 600
 """Of a command, so that one that hangs fails instead of blocking the tests."""
 

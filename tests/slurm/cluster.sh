@@ -10,7 +10,7 @@ set -euo pipefail
 STATE=/var/lib/otcal-test-slurm
 MARK="# written by tests/slurm/cluster.sh of otcal"
 CPUS=32
-GPUS=2
+GPUS=4
 MEGABYTES=200000
 HOST=$(hostname -s)
 

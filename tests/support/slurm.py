@@ -19,6 +19,8 @@ from support.checkout import ROOT, SMOKE, Checkout
 CLUSTER = ROOT / "tests/slurm/cluster.sh"
 TINY = (SMOKE, "tests/slurm/tiny.yaml")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "slurmdbd", "sbatch", "mariadbd")
+IMPATIENT = ROOT / "tests/slurm/bin"
+"""Holds a `snakemake` that looks after its jobs more often."""
 HANG = 3000.0
 """Seconds after which something is taken to hang; nothing here takes minutes on a free machine."""
 
@@ -137,21 +139,23 @@ class Submitter:
         command: Sequence[str] = ("snakemake",),
         presets: Sequence[str] = TINY,
     ) -> Submission:
-        """Start it; soon polls, as jobs here take seconds."""
+        """Start it; it looks after its jobs soon and often, as they take seconds here."""
         output = checkout.path / f"submission-{len(self.submissions)}.txt"
         line = [
             *command,
             *("--profile", "profiles/slurm"),
-            *("--slurm-init-seconds-before-status-checks", "3"),
+            *("--slurm-init-seconds-before-status-checks", "1"),
             *("--latency-wait", "10"),
             *arguments,
             *("--configfile", *presets),
         ]
+        environment = checkout.environment
+        environment["PATH"] = f"{IMPATIENT}{os.pathsep}{environment['PATH']}"
         with output.open("wb") as stream:
             process = subprocess.Popen(
                 line,
                 cwd=checkout.path,
-                env=checkout.environment,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,

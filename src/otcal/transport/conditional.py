@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from otcal.transport.convex import ConvexPotential, _add, _Pass
+from otcal.transport.convex import ConvexPotential, Pass, add_gradient
 from otcal.transport.potentials import Potential
 
 
@@ -115,7 +115,7 @@ class ConditionalPotential(Potential):
         context = self._context(c)
         state = self._evaluate(u, context)
         network = self.network
-        pull = context.gain * network._pull(state) + network.shift + context.shift
+        pull = context.gain * network.pull(state) + network.shift + context.shift
         moved = u * self._diagonal(context) + pull * network.scales
         return self._value(u, c, context, state), torch.cat([moved, c], dim=1)
 
@@ -128,16 +128,16 @@ class ConditionalPotential(Potential):
         network, (u, c) = self.network, self._split(rows)
         context = self._context(c)
         w = u * network.scales + context.offset
-        state = network._evaluate(w, network.biases + context.biases)
+        state = network.evaluate(w, network.biases + context.biases)
         gain = context.gain.squeeze(1)
-        slopes = network._accumulate_network(w, state, weights * gain)
-        _add(network.biases, slopes.sum(0))
+        slopes = network.accumulate_network(w, state, weights * gain)
+        add_gradient(network.biases, slopes.sum(0))
         weighted = weights[:, None]
         bend = 0.5 * weighted * network.scales * (self._diagonal(context) - network.floor) * u * u
         pull = weighted * network.scales * u
-        _add(network.curvature, bend.sum(0))
-        _add(network.shift, pull.sum(0))
-        offset = weighted * context.gain * network._pull(state)
+        add_gradient(network.curvature, bend.sum(0))
+        add_gradient(network.shift, pull.sum(0))
+        offset = weighted * context.gain * network.pull(state)
         size = (weights * gain * state.value)[:, None]
         self._accumulate_context(c, context.features, [offset, slopes, pull, bend, size])
         return self._value(u, c, context, state)
@@ -145,10 +145,10 @@ class ConditionalPotential(Potential):
     def _accumulate_context(self, c: Tensor, features: Tensor, outputs: list[Tensor]) -> None:
         """Add the gradients of A, B and a, given those of A h(c) for every row."""
         gradient = torch.cat(outputs, dim=1)
-        _add(self.heads, gradient.T @ features)
+        add_gradient(self.heads, gradient.T @ features)
         inner = (gradient @ self.heads) * (1.0 - features * features)
-        _add(self.weight, inner.T @ c)
-        _add(self.bias, inner.sum(0))
+        add_gradient(self.weight, inner.T @ c)
+        add_gradient(self.bias, inner.sum(0))
 
     def _split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         u, c = rows.tensor_split([self.moved], dim=1)
@@ -159,17 +159,17 @@ class ConditionalPotential(Potential):
         offset, biases, shift, curvature, gain = (features @ self.heads.T).split(self.sizes, dim=1)
         return _Context(features, offset, biases, shift, curvature, gain.exp())
 
-    def _evaluate(self, u: Tensor, context: _Context) -> _Pass:
+    def _evaluate(self, u: Tensor, context: _Context) -> Pass:
         network = self.network
         w = u * network.scales + context.offset
-        return network._evaluate(w, network.biases + context.biases)
+        return network.evaluate(w, network.biases + context.biases)
 
     def _diagonal(self, context: _Context) -> Tensor:
         network = self.network
         exponent = network.scales * (network.curvature + context.curvature)
         return network.floor + network.stiffness * exponent.exp()
 
-    def _value(self, u: Tensor, c: Tensor, context: _Context, state: _Pass) -> Tensor:
+    def _value(self, u: Tensor, c: Tensor, context: _Context, state: Pass) -> Tensor:
         shift = (self.network.shift + context.shift) * self.network.scales
         rest = 0.5 * self._diagonal(context) * u * u + shift * u
         return context.gain.squeeze(1) * state.value + rest.sum(1) + 0.5 * (c * c).sum(1)

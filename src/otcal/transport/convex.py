@@ -14,13 +14,12 @@ from torch.nn.functional import pad
 from otcal.transport.potentials import Potential
 
 
-class _Pass(NamedTuple):
+class Pass(NamedTuple):
     """Intermediate results of one forward and backward pass through the network."""
 
-    projections: Tensor  # Q w of every square, (n, M)
+    squares: Tensor  # (Q w)², (n, M)
     units: list[Tensor]  # z_i of every layer, (n, h_i)
-    slopes: Tensor  # ∂φ/∂t of every unit and piece, (n, H + K)
-    bends: Tensor  # ∂φ/∂(Q w)² of every square, (n, M)
+    slopes: Tensor  # ∂φ/∂t of every unit and piece, then ∂φ/∂(Q w) of every square, (n, H + K + M)
     value: Tensor  # what units and pieces add to φ, (n,)
     warmth: Tensor  # ∂φ/∂ln τ, (n,)
 
@@ -125,7 +124,7 @@ class ConvexPotential(Potential):
 
     def forward(self, u: Tensor) -> Tensor:
         """Return φ(u), shape (n,), differentiable by autograd in u and in the parameters."""
-        return self._value(u, self._evaluate(u * self.scales, self.biases))
+        return self._value(u, self.evaluate(u * self.scales, self.biases))
 
     @torch.no_grad()
     def start_at_identity(self, u: Tensor) -> None:
@@ -150,13 +149,13 @@ class ConvexPotential(Potential):
     @torch.no_grad()
     def value_and_gradient(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return φ(u), shape (n,), and ∇φ(u), shape (n, d)."""
-        state = self._evaluate(u * self.scales, self.biases)
+        state = self.evaluate(u * self.scales, self.biases)
         return self._value(u, state), self._gradient(u, state)
 
     @torch.no_grad()
     def gradient(self, u: Tensor) -> Tensor:
         """Return ∇φ(u), shape (n, d)."""
-        return self._gradient(u, self._evaluate(u * self.scales, self.biases))
+        return self._gradient(u, self.evaluate(u * self.scales, self.biases))
 
     @torch.no_grad()
     def accumulate(self, u: Tensor, weights: Tensor) -> Tensor:
@@ -175,26 +174,88 @@ class ConvexPotential(Potential):
             φ(u), shape (n,).
         """
         w = u * self.scales
-        state = self._evaluate(w, self.biases)
-        slopes = self._accumulate_network(w, state, weights)
-        _add(self.biases, slopes.sum(0))
+        state = self.evaluate(w, self.biases)
+        slopes = self.accumulate_network(w, state, weights)
+        add_gradient(self.biases, slopes.sum(0))
         curvature = self.scales * (self._diagonal() - self.floor)
-        _add(self.curvature, 0.5 * curvature * (weights @ (u * u)))
-        _add(self.shift, self.scales * (weights @ u))
+        add_gradient(self.curvature, 0.5 * curvature * (weights @ (u * u)))
+        add_gradient(self.shift, self.scales * (weights @ u))
         return self._value(u, state)
 
-    def _accumulate_network(self, w: Tensor, state: _Pass, weights: Tensor) -> Tensor:
-        """Add the gradients of what units and pieces consist of; return those of their biases."""
-        slopes = state.slopes * weights[:, None]
-        bends = 2.0 * state.projections * state.bends * weights[:, None]
-        _add(self.skips, torch.cat([slopes, bends], dim=1).T @ w)
-        by_layer = slopes.split(self._widths(), dim=1)
-        for i, root in enumerate(self.roots):
-            _add(root, 2.0 * root * (by_layer[i + 1].T @ state.units[i]))
-        _add(self.readout, 2.0 * self.readout * (weights @ state.units[-1]))
+    def evaluate(self, w: Tensor, biases: Tensor) -> Pass:
+        """Go through the network forwards and backwards.
+
+        Parameters
+        ----------
+        w
+            D u, shape (n, d).
+        biases
+            b of units and pieces, shape (H + K,) or (n, H + K).
+        """
+        total = sum(self.hidden)
+        linear, projections = (w @ self.skips.T).tensor_split([total + self.pieces], dim=1)
+        squares = projections * projections
+        linear = linear + biases
+        weights = [root * root for root in self.roots]
+        units: list[Tensor] = []
+        rates: list[Tensor] = []
+        arguments = linear[:, :total] + squares[:, :total]
+        for i, t in enumerate(arguments.split(self.hidden, dim=1)):
+            z, rate = _activate(torch.addmm(t, units[-1], weights[i - 1].T) if i else t)
+            units.append(z)
+            rates.append(rate)
+        above = self.readout**2
+        value = units[-1] @ above
+        warmth = torch.zeros_like(value)
+        shares = []
         if self.pieces:
-            _add(self.mixture, 2.0 * self.mixture * (by_layer[-1].T @ state.projections.square()))
-            _add(self.warmth, weights @ state.warmth)
+            mixture = self.mixture * self.mixture
+            r = linear[:, total:] + squares @ mixture.T + units[-1] @ weights[-1].T
+            peak, share, warmth = self._soft_maximum(r)
+            shares.append(share)
+            value, above = value + peak, above + share @ weights.pop()
+        slopes = [rates[-1] * above]
+        for weight, rate in zip(reversed(weights), reversed(rates[:-1]), strict=True):
+            slopes.append((slopes[-1] @ weight) * rate)
+        slopes.reverse()
+        doubled = projections + projections
+        if self.pieces:
+            bends = torch.addmm(pad(torch.cat(slopes, dim=1), (0, self.squares)), share, mixture)
+        else:
+            bends = torch.cat(slopes, dim=1)
+        outer = torch.cat([*slopes, *shares, doubled * bends], dim=1)
+        return Pass(squares, units, outer, value, warmth)
+
+    def pull(self, state: Pass) -> Tensor:
+        """Return the gradient in w of what units and pieces add, shape (n, d)."""
+        return state.slopes @ self.skips
+
+    def accumulate_network(self, w: Tensor, state: Pass, weights: Tensor) -> Tensor:
+        """Add the gradients of what units and pieces consist of; return those of their biases.
+
+        Parameters
+        ----------
+        w, weights
+            Points D u, shape (n, d), and their weights, (n,).
+        state
+            What `evaluate` returned for them.
+
+        Returns
+        -------
+        Tensor
+            Gradients of every point's biases, shape (n, H + K).
+        """
+        slopes = state.slopes * weights[:, None]
+        add_gradient(self.skips, slopes.T @ w)
+        widths = self._widths()
+        slopes = slopes[:, : sum(widths)]
+        by_layer = slopes.split(widths, dim=1)
+        for i, root in enumerate(self.roots):
+            add_gradient(root, 2.0 * root * (by_layer[i + 1].T @ state.units[i]))
+        add_gradient(self.readout, 2.0 * self.readout * (weights @ state.units[-1]))
+        if self.pieces:
+            add_gradient(self.mixture, 2.0 * self.mixture * (by_layer[-1].T @ state.squares))
+            add_gradient(self.warmth, weights @ state.warmth)
         return slopes
 
     def _diagonal(self) -> Tensor:
@@ -202,36 +263,6 @@ class ConvexPotential(Potential):
 
     def _widths(self) -> tuple[int, ...]:
         return (*self.hidden, self.pieces) if self.pieces else self.hidden
-
-    def _evaluate(self, w: Tensor, biases: Tensor) -> _Pass:
-        total = sum(self.hidden)
-        linear, projections = (w @ self.skips.T).tensor_split([total + self.pieces], dim=1)
-        squares = projections * projections
-        own = squares[:, :total]
-        linear = linear + biases
-        weights = [root * root for root in self.roots]
-        units: list[Tensor] = []
-        rates: list[Tensor] = []
-        for i, t in enumerate((linear[:, :total] + own).split(self.hidden, dim=1)):
-            z, rate = _activate(torch.addmm(t, units[-1], weights[i - 1].T) if i else t)
-            units.append(z)
-            rates.append(rate)
-        above = self.readout**2
-        value = units[-1] @ above
-        warmth = torch.zeros_like(value)
-        if self.pieces:
-            mixture = self.mixture * self.mixture
-            r = linear[:, total:] + squares @ mixture.T + units[-1] @ weights[-1].T
-            peak, shares, warmth = self._soft_maximum(r)
-            value, above = value + peak, above + shares @ weights.pop()
-        slopes = [rates[-1] * above]
-        for weight, rate in zip(reversed(weights), reversed(rates[:-1]), strict=True):
-            slopes.append((slopes[-1] @ weight) * rate)
-        bends = outer = torch.cat(slopes[::-1], dim=1)
-        if self.pieces:
-            outer = torch.cat([outer, shares], dim=1)
-            bends = pad(bends, (0, self.squares)) + shares @ mixture
-        return _Pass(projections, units, outer, bends, value, warmth)
 
     def _soft_maximum(self, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return κ τ log Σ exp(r/τ), shape (n,), and its slopes in r, (n, K), and in ln τ, (n,)."""
@@ -242,16 +273,11 @@ class ConvexPotential(Potential):
         warmth = temperature * (self.strength * peak - (shares * r).sum(1))
         return self.strength * temperature * peak, shares, warmth
 
-    def _value(self, u: Tensor, state: _Pass) -> Tensor:
+    def _value(self, u: Tensor, state: Pass) -> Tensor:
         return state.value + (u * u) @ (0.5 * self._diagonal()) + u @ (self.shift * self.scales)
 
-    def _gradient(self, u: Tensor, state: _Pass) -> Tensor:
-        return u * self._diagonal() + (self._pull(state) + self.shift) * self.scales
-
-    def _pull(self, state: _Pass) -> Tensor:
-        """Return the gradient in w of what units and pieces add, shape (n, d)."""
-        outer = torch.cat([state.slopes, 2.0 * state.projections * state.bends], dim=1)
-        return outer @ self.skips
+    def _gradient(self, u: Tensor, state: Pass) -> Tensor:
+        return u * self._diagonal() + (self.pull(state) + self.shift) * self.scales
 
 
 def _activate(t: Tensor) -> tuple[Tensor, Tensor]:
@@ -264,5 +290,6 @@ def _activate(t: Tensor) -> tuple[Tensor, Tensor]:
     return z, z / root
 
 
-def _add(parameter: nn.Parameter, gradient: Tensor) -> None:
+def add_gradient(parameter: nn.Parameter, gradient: Tensor) -> None:
+    """Add to a parameter's ``.grad``."""
     parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)

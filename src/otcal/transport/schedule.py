@@ -32,10 +32,11 @@ class Schedule:
     steps
         Steps at most; None for as many as the time allows.
     seconds
-        Wall-clock seconds, met roughly; None for no limit.
+        Wall-clock seconds from now to the end of the evaluation after the last step, met roughly;
+        None for no limit.
     evaluations
         Held-out evaluations if all steps, or all the time, are used. With a limit in time they are
-        spaced so that they take a tenth of it at most.
+        spaced so that they take a twentieth of it at most.
     patience
         The fall begins when so many evaluations, and `PLATEAU` of the steps so far, have brought no
         lower value; None: not before its time.
@@ -67,6 +68,7 @@ class Schedule:
         self.ended = seconds is None  # whether the length is known
         self.best, self.best_at, self.stale = math.inf, 0, 0
         self.evaluated, self.cost = self.start, 0.0
+        self.setup = 0.0  # seconds before the first step
 
     @property
     def elapsed(self) -> float:
@@ -79,21 +81,19 @@ class Schedule:
         if self.ended:
             assert self.steps is not None
             return self.steps
-        assert self.seconds is not None
-        affordable = math.ceil(self.number * self.seconds / max(self.elapsed, 1e-9))
-        affordable = max(FEWEST, affordable, self.number + 1)
+        affordable = max(FEWEST, math.ceil(self._affordable), self.number + 1)
         return affordable if self.steps is None else min(self.steps, affordable)
 
     def rate(self, number: int) -> float:
         """Return the relative learning rate of step `number` (from 0), which now begins."""
         if self.number == 0:
-            self.start = self.evaluated = self.clock()
-        self.number = number + 1
+            self.evaluated, self.setup = self.clock(), self.elapsed
         if not self.ended and self.seconds is not None:
-            if self.elapsed >= (1.0 - FALL) * self.seconds:
+            if number and number >= (1.0 - FALL) * self._affordable:
                 self._end()
             elif self.steps is not None and number >= (1.0 - FALL) * self.steps:
                 self.ended = True
+        self.number = number + 1
         rise = min(1.0, (number + 1) / RISE)
         if not self.ended:
             return rise
@@ -104,7 +104,7 @@ class Schedule:
         """Whether there is a held-out evaluation after step `number`."""
         if self.seconds is None:
             return (number + 1) % self.every == 0
-        pause = max(self.seconds / self.evaluations, 9.0 * self.cost)
+        pause = max(self.seconds / self.evaluations, 19.0 * self.cost)
         due = self.clock() - self.evaluated >= pause
         if due:
             self.evaluated = self.clock()
@@ -123,13 +123,20 @@ class Schedule:
 
     def state(self) -> dict[str, Any]:
         """Return what a continued fit needs."""
-        names = ("steps", "number", "ended", "best", "best_at", "stale")
+        names = ("steps", "number", "setup", "ended", "best", "best_at", "stale")
         return {"spent": self.elapsed, **{name: getattr(self, name) for name in names}}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Put back what `state` returned."""
         vars(self).update(state)
         self.start = self.evaluated = self.clock()
+
+    @property
+    def _affordable(self) -> float:
+        """Steps for which the time suffices, with an evaluation after the last one."""
+        assert self.seconds is not None
+        pace = self.number / max(self.elapsed - self.setup, 1e-9)
+        return pace * (self.seconds - self.cost - self.setup)
 
     def _end(self) -> None:
         """Let the fall begin now."""

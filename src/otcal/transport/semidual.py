@@ -68,11 +68,11 @@ class SemidualOptions:
         Residual at which a training point's conjugation stops, in units of a typical coordinate.
     """
 
-    hidden: tuple[int, ...] = (128, 128)
+    hidden: tuple[int, ...] = (128, 128, 128)
     pieces: int = 32
     squares: int = 256
     learning_rate: float = 2e-2
-    batch: int = 256
+    batch: int = 512
     noise: float = 0.0
     damping: float = 0.5
     averaging: float = 0.1

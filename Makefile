@@ -55,6 +55,7 @@ format: $(VENV)/installed
 
 schema: $(VENV)/installed
 	$(RUN) python -m otcal.config.schema workflow/schemas/config.schema.json
+	$(RUN) python -m otcal.config.reference docs/configuration.md
 
 clean:
 	rm -rf results/latent results/simplex results/smoke results/slurm_logs results/summary.json .snakemake

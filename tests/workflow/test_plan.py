@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from otcal.config.closure import DRAWN
+from otcal.config.reference import reference
 from otcal.config.study import FEWEST, Settings, load_settings
 from otcal.figures.marginals import DISCRIMINANTS
 from otcal.figures.reweighting import VARIABLE
@@ -171,6 +172,11 @@ def test_a_mistake_stops_the_workflow_before_any_job(checkout: Checkout) -> None
 def test_schema_is_in_step_with_the_models() -> None:
     stored = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
     assert stored == json.loads(json.dumps(Settings.model_json_schema())), "run: make schema"
+
+
+def test_reference_is_in_step_with_the_models() -> None:
+    stored = (ROOT / "docs/configuration.md").read_text()
+    assert stored == reference(Settings.model_json_schema()), "run: make schema"
 
 
 def test_validation_needs_training_jets_only(checkout: Checkout) -> None:

@@ -159,6 +159,14 @@ def prepare(
     )
 
 
+def gaussian_of_all(
+    source: Samples, target: Samples, *, in_spreads: bool, place: torch.device
+) -> TransportMap:
+    """Return the Gaussian map of two whole samples, which `prepare` has checked."""
+    principal, _, _ = _coordinates(source, target, source.shape[1], in_spreads)
+    return TransportMap(principal, [QuadraticPotential(principal.columns)]).to(place)
+
+
 def _coordinates(
     source: Samples, target: Samples, d: int, in_spreads: bool
 ) -> tuple[Coordinates, Coordinates, tuple[float, float]]:

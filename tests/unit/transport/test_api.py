@@ -247,6 +247,20 @@ def test_a_continued_fit_does_not_repeat_attempts_that_diverged(
         assert continued.diagnostics[name] == whole.diagnostics[name]
 
 
+def test_a_gaussian_map_that_is_chosen_has_the_moments_of_all_points() -> None:
+    source, target = samples(1000, d=3)
+    fitted = fit_map(source, target, method="gaussian")
+    np.testing.assert_allclose(fitted.transport(source).mean(0), target.mean(0), atol=1e-4)
+    apart = fit_map(source, target, method="gaussian", validation=samples(100, d=3))
+    np.testing.assert_allclose(apart.transport(source), fitted.transport(source), atol=1e-4)
+    assert fitted.diagnostics["points"] == {
+        "source": 900,
+        "target": 900,
+        "held_out_source": 100,
+        "held_out_target": 100,
+    }
+
+
 def test_budget_in_seconds_is_met_roughly_and_recorded() -> None:
     source, target = samples()
     fitted = fit_map(source, target, budget_s=2.0, options=SMALL)

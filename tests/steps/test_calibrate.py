@@ -93,6 +93,28 @@ def test_all_layers_follow_from_the_moved_one(root: Path, tmp_path: Path) -> Non
     assert len(provenance["inputs"]) == 3
 
 
+def test_each_jet_is_moved_at_its_own_conditions(root: Path, tmp_path: Path) -> None:
+    before = read_latents(root / "source.parquet", ["z128", "jet_pt", "jet_eta"], labels=[0])
+    given = np.stack([before["jet_eta"], before["jet_pt"]], axis=1)
+    fitted = fit_map(
+        before["z128"],
+        before["z128"] + given[:, 1:] / 100.0,
+        conditions=(given, given),
+        method="gaussian",
+        diagnostics=False,
+    )
+    fitted.save(root / "conditional.safetensors", {"conditions": ["jet_eta", "jet_pt"]})
+    run(root, tmp_path / "calibrated.parquet", ["QCD"], "conditional")
+    after = read_latents(tmp_path / "calibrated.parquet", ["z128"])["z128"]
+    np.testing.assert_array_equal(after, fitted.transport(before["z128"], given))
+    shift = (after - before["z128"]).mean(1)
+    assert np.corrcoef(shift, before["jet_pt"])[0, 1] > 0.9
+    fitted.save(root / "nameless.safetensors")
+    with pytest.raises(InputError, match="the map depends on 2"):
+        run(root, tmp_path / "refused.parquet", ["QCD"], "nameless")
+    assert not (tmp_path / "refused.parquet").exists()
+
+
 def test_several_classes_can_be_calibrated(root: Path, tmp_path: Path) -> None:
     run(root, tmp_path / "calibrated.parquet", ["QCD", "Hbb"])
     labels = read_latents(tmp_path / "calibrated.parquet", ["label"])["label"]

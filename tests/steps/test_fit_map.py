@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from otcal.runtime.errors import InputError
@@ -70,6 +71,39 @@ def test_map_moves_unseen_jets_of_the_fitted_class(latents: Path) -> None:
     # The other class lies 50 away: had it entered the fit, the means would be far off.
     np.testing.assert_allclose(moved.mean(0), target.mean(0), atol=0.4)
     np.testing.assert_allclose(moved.std(0), target.std(0), rtol=0.2)
+
+
+def test_map_with_a_condition_moves_each_jet_as_its_condition_says(latents: Path) -> None:
+    table = pa.parquet.read_table(latents / "target.parquet")
+    pt = tables.to_numpy(table["jet_pt"])
+    rise = (pt - 750.0)[:, None] / 50.0  # from -5 to 5
+    moved = tables.fixed_size_list((tables.to_numpy(table["z10"]) + rise).astype(np.float32))
+    table = table.set_column(table.schema.get_field_index("z10"), "z10", moved)
+    tables.write_table(latents / "target.parquet", table, LATENT_SCHEMA, {"step": "test"})
+    run(latents, {**SPEC, "conditions": ["jet_pt"]})
+    fitted = TransportMap.load(latents / "map.safetensors")
+    notes = json.loads((latents / "map.json").read_text())["notes"]
+    assert (fitted.conditions, notes["conditions"]) == (1, ["jet_pt"])
+    unseen = read_latents(latents / "source.parquet", ["z10", "jet_pt"], SPLITS, "test", [0])
+    shift = (fitted.transport(unseen["z10"], unseen["jet_pt"][:, None]) - unseen["z10"]).mean(1)
+    expected = 3.0 + (unseen["jet_pt"] - 750.0) / 50.0
+    assert np.abs(shift - expected).mean() < 0.3  # a map without conditions: 2.5
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"conditions": ["jet_mass"]}, "conditions"),
+        ({"conditions": ["jet_pt", "jet_pt"]}, "name a column twice"),
+        ({"conditions": ["jet_pt"], "method": "minimax"}, "minimax takes no conditions"),
+    ],
+)
+def test_conditions_that_cannot_be_are_refused(
+    latents: Path, settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        run(latents, {**SPEC, **settings})
+    assert not (latents / "map.safetensors").exists()
 
 
 def test_without_preconditioning_the_first_map_leaves_jets_where_they_are(latents: Path) -> None:

@@ -88,6 +88,7 @@ def _candidates(value: Any, kind: Any) -> Iterator[Any]:
         yield from ("source", "target", f"{value}-2")
     elif isinstance(value, tuple):
         yield from (_plain(value[:-1]), _plain(value[::-1]))
+        yield from ([one] for one in get_args(get_args(kind)[0]) if isinstance(one, str))
     else:  # fractions of a region, or null
         yield from (*SHARES, 1, 0.05, {}, "b")
 

@@ -10,6 +10,7 @@ from otcal.config.base import Block
 from otcal.config.splits import Splits
 from otcal.samples.classes import CLASSES
 
+Condition = Literal["jet_pt", "jet_eta", "jet_phi", "jet_energy", "jet_nparticles"]
 Width = Annotated[int, Field(ge=1)]
 
 
@@ -82,6 +83,11 @@ class TransportConfig(Block):
     classes: tuple[str, ...] = Field(
         ("QCD",), min_length=1, description="Classes whose jets are fitted ([MTG]: q/g only)."
     )
+    conditions: tuple[Condition, ...] = Field(
+        (),
+        description="Columns of the jets on which the map may depend without moving them: it is a "
+        "Brenier map for every value of them. Without any, one map serves all jets.",
+    )
     steps: int | None = Field(
         4000,
         ge=1,
@@ -120,6 +126,10 @@ class TransportConfig(Block):
     def _complete(self) -> Self:
         if self.steps is None and self.budget_s is None and self.method != "gaussian":
             raise ValueError("set steps or budget_s")
+        if self.conditions and self.method == "minimax":
+            raise ValueError("method minimax takes no conditions: choose method convex")
+        if len(set(self.conditions)) < len(self.conditions):
+            raise ValueError("conditions name a column twice")
         return self
 
     def map_spec(self, splits: Splits, seed: int) -> MapSpec:

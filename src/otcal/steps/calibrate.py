@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     spec = cli.load_spec(arguments.spec, CalibrateSpec)
     device.limit_threads(arguments.threads)
     place = device.resolve(arguments.device)
-    transport_map, head = _load(arguments.map, arguments.tagger)
+    transport_map, head, conditions = _load(arguments.map, arguments.tagger)
     transport_map, head = transport_map.to(place), head.to(place)
     labels = pa.array([classes.index(name) for name in spec.classes], pa.int8())
     inputs = [arguments.source, arguments.map, arguments.tagger]
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             chosen = piece.filter(pc.is_in(piece["label"], value_set=labels))
             if len(chosen) == 0:
                 continue
-            writer.write_table(_calibrate(chosen, transport_map, head, place))
+            writer.write_table(_calibrate(chosen, transport_map, head, conditions, place))
             written += len(chosen)
         if written == 0:
             raise InputError(
@@ -66,9 +66,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
 
 
-def _load(map_path: Path, tagger_path: Path) -> tuple[TransportMap, Head]:
+def _load(map_path: Path, tagger_path: Path) -> tuple[TransportMap, Head, list[str]]:
+    """Return the map, the rest of the tagger, and the columns on which the map depends."""
     transport_map = TransportMap.load(map_path)
-    layer = read_json(description_path(map_path))["notes"].get("layer", "z128")
+    notes = read_json(description_path(map_path))["notes"]
+    layer, conditions = notes.get("layer", "z128"), notes.get("conditions", [])
     head = load_head(tagger_path)
     width = head.layers[1].in_features
     if layer != "z128" or width != transport_map.dimension:
@@ -78,15 +80,29 @@ def _load(map_path: Path, tagger_path: Path) -> tuple[TransportMap, Head]:
             f"is a map of {layer} with {transport_map.dimension} features",
             f"This tagger's head continues from z128 with {width} features",
         )
-    return transport_map, head
+    if len(conditions) != transport_map.conditions:
+        raise InputError(
+            description_path(map_path),
+            "notes.conditions",
+            f"names {len(conditions)} columns, the map depends on {transport_map.conditions}",
+            "Fit the map again",
+        )
+    return transport_map, head, conditions
 
 
 @torch.no_grad()
 def _calibrate(
-    jets: pa.Table, transport_map: TransportMap, head: Head, place: torch.device
+    jets: pa.Table,
+    transport_map: TransportMap,
+    head: Head,
+    conditions: Sequence[str],
+    place: torch.device,
 ) -> pa.Table:
     """Return the jets with all three layers recomputed, in `LATENT_SCHEMA`."""
-    moved = transport_map.transport(tables.to_numpy(jets["z128"]))
+    given = [tables.to_numpy(jets[name]) for name in conditions]
+    moved = transport_map.transport(
+        tables.to_numpy(jets["z128"]), np.stack(given, axis=1) if given else None
+    )
     zp128, z10 = head.from_z128(torch.from_numpy(moved).to(place))
     layers = {"z128": moved, "zp128": zp128.cpu().numpy(), "z10": z10.cpu().numpy()}
     arrays = [

@@ -29,6 +29,7 @@ from otcal.transport.semidual import SemidualOptions
 log = logging.getLogger(__name__)
 
 Array = NDArray[np.float32]
+Jets = dict[str, Array]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -49,10 +50,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         {split: _jets(path, spec, split, scratch) for split in ("train", "validation")}
         for path in (arguments.source, arguments.target)
     )
+    train, validation = ((source[s], target[s]) for s in ("train", "validation"))
     fitted = fit_map(
-        source["train"],
-        target["train"],
-        validation=(source["validation"], target["validation"]),
+        *(jets[spec.layer] for jets in train),
+        validation=(validation[0][spec.layer], validation[1][spec.layer]),
+        conditions=_conditions(train, spec),
+        validation_conditions=_conditions(validation, spec),
         method=spec.method,
         steps=spec.steps,
         budget_s=spec.budget_s,
@@ -67,7 +70,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     inputs = [arguments.source, arguments.target]
     provenance = record("fit_map", spec.model_dump(mode="json"), inputs, spec.seed)
-    fitted.save(arguments.output, {"layer": spec.layer, "provenance": provenance})
+    notes = {"layer": spec.layer, "conditions": list(spec.conditions), "provenance": provenance}
+    fitted.save(arguments.output, notes)
     write_json(arguments.diagnostics, fitted.diagnostics)
     _write_curve(arguments.learning_curve, fitted)
     if arguments.checkpoint is not None:
@@ -75,18 +79,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     log.info("map: %s (%s)", fitted.diagnostics["winner"], fitted.diagnostics["reason"])
 
 
-def _jets(path: Path, spec: MapSpec, split: str, scratch: Path) -> Array:
+def _jets(path: Path, spec: MapSpec, split: str, scratch: Path) -> Jets:
     labels = [classes.index(name) for name in spec.classes]
-    fractions = spec.splits.fractions()
-    latents: Array = read_latents(path, [spec.layer], fractions, split, labels, scratch)[spec.layer]
-    if len(latents) < FEWEST:
+    columns = [spec.layer, *spec.conditions]
+    jets = read_latents(path, columns, spec.splits.fractions(), split, labels, scratch)
+    if len(jets[spec.layer]) < FEWEST:
         raise InputError(
             path,
             "label",
-            f"has {len(latents)} {split} jets of {', '.join(spec.classes)}",
+            f"has {len(jets[spec.layer])} {split} jets of {', '.join(spec.classes)}",
             f"A map needs at least {FEWEST}: simulate more jets or correct classes and splits",
         )
-    return latents
+    return jets
+
+
+def _conditions(sides: tuple[Jets, Jets], spec: MapSpec) -> tuple[Array, Array] | None:
+    """Return the conditions of source and target, shapes (n, k) and (m, k); None without any."""
+    if not spec.conditions:
+        return None
+    source, target = (np.stack([jets[name] for name in spec.conditions], axis=1) for jets in sides)
+    return source, target
 
 
 def _options(spec: MapSpec) -> Options | None:

@@ -1,5 +1,6 @@
 # otcal: optimal-transport calibration of jet taggers. Run `snakemake --cores all` for everything, or
-# give a target: latent or simplex (figures and report of one study), validation (simulation against JetClass).
+# give a target: latent or simplex (figures and report of one study), validation (simulation against JetClass),
+# conditions (latent maps in bins of jet pT: one for all, one that depends on it, one for each bin).
 
 from snakemake.utils import min_version
 
@@ -21,6 +22,7 @@ include: "workflow/rules/mixture.smk"
 include: "workflow/rules/flavour_maps.smk"
 include: "workflow/rules/simplex_closure.smk"
 include: "workflow/rules/closure.smk"
+include: "workflow/rules/conditions.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 

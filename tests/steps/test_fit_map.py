@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -16,7 +17,7 @@ from otcal.runtime.errors import InputError
 from otcal.samples import splits, tables
 from otcal.samples.jets import JET_FLOATS
 from otcal.samples.latents import LATENT_SCHEMA, LAYERS, read_latents
-from otcal.steps import fit_map
+from otcal.steps import fit_map, measure_bins
 from otcal.transport.fitted import TransportMap
 
 SPLITS = {"train": 0.6, "validation": 0.2, "test": 0.2}
@@ -180,3 +181,55 @@ def test_damaged_latents_are_named(
     damage(latents / "target.parquet")
     with pytest.raises(InputError, match=f"target.parquet.*{message}"):
         run(latents, SPEC)
+
+
+def test_maps_of_bins_are_compared_on_unseen_jets(latents: Path) -> None:
+    edges = [500, 750, 1000]
+    spec = {**SPEC, "steps": 20}
+    names = {
+        "inclusive": spec,
+        "conditional": {**spec, "conditions": ["jet_pt"]},
+        "0": {**spec, "ranges": {"jet_pt": [500, 750]}},
+        "1": {**spec, "ranges": {"jet_pt": [750, 1000]}},
+    }
+    points = {}
+    for name, one in names.items():
+        run(latents, one)
+        for suffix in ("safetensors", "json"):
+            (latents / f"map.{suffix}").rename(latents / f"{name}.{suffix}")
+        diagnostics = json.loads((latents / "diagnostics.json").read_text())
+        points[name] = diagnostics["points"]["source"]
+    assert points["0"] + points["1"] == points["inclusive"]
+    settings = {
+        "jets": {"fractions": SPLITS, "classes": ["QCD"]},
+        "bins": {"column": "jet_pt", "edges": edges},
+        "layer": "z10",
+    }
+
+    def compare(settings: dict[str, object]) -> None:
+        measure_bins.main(
+            [
+                *("--spec", json.dumps(settings), "--threads", "1"),
+                *("--source", str(latents / "source.parquet")),
+                *("--target", str(latents / "target.parquet")),
+                *("--inclusive", str(latents / "inclusive.safetensors")),
+                *("--conditional", str(latents / "conditional.safetensors")),
+                *("--binned", *(str(latents / f"{name}.safetensors") for name in "01")),
+                *("--output", str(latents / "closure.csv")),
+                *("--figure", str(latents / "closure")),
+            ]
+        )
+
+    compare(settings)
+    table = pd.read_csv(latents / "closure.csv").set_index(["low", "high", "map"])["energy"]
+    assert len(table) == 3 * 5
+    for low, high in ((500, 750), (750, 1000), (500, 1000)):
+        assert table[low, high, "source"] > 1.0  # three spreads apart in every coordinate
+        for name in ("inclusive", "conditional", "binned", "floor"):
+            assert abs(table[low, high, name]) < 0.1 * table[low, high, "source"]
+    assert (latents / "closure.png").stat().st_size > 10_000
+    (latents / "closure.csv").unlink()
+    settings["bins"] = {"column": "jet_pt", "edges": [500, 999.9, 1000]}
+    with pytest.raises(InputError, match="Merge bins"):
+        compare(settings)
+    assert not (latents / "closure.csv").exists()

@@ -185,6 +185,21 @@ def test_validation_needs_training_jets_only(checkout: Checkout) -> None:
     assert planned["simulate"] == 20  # ten classes in two shards each
 
 
+def test_conditions_compare_maps_of_all_jets_and_of_each_bin(checkout: Checkout) -> None:
+    planned = checkout.planned("conditions", presets=())
+    assert planned["fit_compared_map"] == 2 + 4  # inclusive, conditional, and four bins
+    assert planned["measure_bins"] == 1
+    assert {"fit_map", "calibrate", "train_discriminator"}.isdisjoint(planned)
+
+
+def test_a_bin_s_map_has_its_jets_alone_and_no_condition() -> None:
+    settings = load_settings(yaml.safe_load((ROOT / "config.yaml").read_text())).latent
+    first, conditional = (settings.compared_map_spec(name) for name in ("0", "conditional"))
+    assert (first.ranges, first.conditions) == ({"jet_pt": (500.0, 600.0)}, ())
+    assert (conditional.ranges, conditional.conditions) == ({}, ("jet_pt",))
+    assert first.steps == conditional.steps == settings.transport.steps
+
+
 def test_the_map_asks_for_memory_in_proportion_to_its_jets(checkout: Checkout) -> None:
     checkout.edit("config.yaml", "jets_per_shard: 2500", "jets_per_shard: 1000000")
     for _ in ("source", "target"):

@@ -63,6 +63,7 @@ CONSUMERS = {
     "latent.closure.linear": ["train_discriminator:*-linear.*"],
     "latent.closure.discriminants": ["reweight", "tabulate_latents"],
     "latent.closure.distances": ["reweight"],
+    "latent.closure.bins": [],  # of the target `conditions`, which is asked for by name
     "latent.closure.collect": ["collect_discriminators"],
     "latent.tables.inputs": ["tabulate_inputs"],
     "latent.tables.latents": ["tabulate_latents"],

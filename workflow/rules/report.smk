@@ -100,6 +100,13 @@ rule simplex:
     localrule: True
 
 
+rule conditions:
+    """Maps of the latent study, compared in bins of a column of the jets."""
+    input:
+        rules.measure_bins.output,
+    localrule: True
+
+
 rule validation:
     """Simulated jets against JetClass."""
     input:

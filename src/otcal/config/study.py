@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from otcal.config.base import Block, describe
-from otcal.config.closure import MIN_JETS, ClosureConfig
+from otcal.config.closure import MIN_JETS, BinsSpec, ClosureConfig
 from otcal.config.figures import FiguresConfig
 from otcal.config.simplex import SimplexStudy
 from otcal.config.simulation import SimulationConfig
@@ -45,6 +46,31 @@ class LatentStudy(Block):
     def map_spec(self) -> MapSpec:
         """Return the settings of `fit_map`: the map's, with the study's splits and seed."""
         return self.transport.map_spec(self.splits, self.seed)
+
+    def compared_map_spec(self, name: str) -> MapSpec:
+        """Return the settings of a map that is compared in `closure.bins`.
+
+        Parameters
+        ----------
+        name
+            `inclusive`: one map for all jets; `conditional`: one that depends on the bins' column;
+            or the number of a bin, for a map of its jets alone.
+        """
+        bins, spec = self.closure.bins, self.map_spec()
+        column = bins.column if name == "conditional" else None
+        changes: dict[str, Any] = {"conditions": () if column is None else (column,)}
+        if name.isdigit():
+            low, high = list(pairwise(bins.edges))[int(name)]
+            changes["ranges"] = {bins.column: (low, high)}
+        return MapSpec(**{**spec.model_dump(exclude_unset=True), **changes})
+
+    def bins_spec(self) -> BinsSpec:
+        """Return the settings of `measure_bins`."""
+        jets = self.closure.selection(self.splits.fractions(), self.transport.classes)
+        closure = self.closure
+        return BinsSpec(
+            jets=jets, bins=closure.bins, distances=closure.distances, layer=self.transport.layer
+        )
 
     @model_validator(mode="after")
     def _layer_has_a_head(self) -> LatentStudy:

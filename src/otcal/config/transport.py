@@ -146,6 +146,9 @@ class MapSpec(TransportConfig):
     """What `otcal.steps.fit_map` consumes."""
 
     splits: Splits = Field(Splits(), description="Shares of the jets; test is left alone.")
+    ranges: dict[Condition, tuple[float, float]] = Field(
+        {}, description="Only jets whose columns lie in these ranges, upper ends exclusive."
+    )
     seed: int = Field(0, ge=0, description="Seed of networks and batches.")
 
 

@@ -19,6 +19,7 @@ from otcal.runtime import cli, device
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import atomic_path, write_json
 from otcal.runtime.provenance import record
+from otcal.runtime.scratch import select
 from otcal.samples import classes
 from otcal.samples.latents import read_latents
 from otcal.transport.api import FittedMap, Options, fit_map
@@ -81,13 +82,17 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _jets(path: Path, spec: MapSpec, split: str, scratch: Path) -> Jets:
     labels = [classes.index(name) for name in spec.classes]
-    columns = [spec.layer, *spec.conditions]
+    columns = list(dict.fromkeys([spec.layer, *spec.conditions, *spec.ranges]))
     jets = read_latents(path, columns, spec.splits.fractions(), split, labels, scratch)
+    for name, (low, high) in spec.ranges.items():
+        keep = (jets[name] >= low) & (jets[name] < high)
+        jets = {column: select(values, keep, scratch) for column, values in jets.items()}
     if len(jets[spec.layer]) < FEWEST:
         raise InputError(
             path,
             "label",
-            f"has {len(jets[spec.layer])} {split} jets of {', '.join(spec.classes)}",
+            f"has {len(jets[spec.layer])} {split} jets of {', '.join(spec.classes)}"
+            + "".join(f" with {a} <= {name} < {b}" for name, (a, b) in spec.ranges.items()),
             f"A map needs at least {FEWEST}: simulate more jets or correct classes and splits",
         )
     return jets

@@ -1,0 +1,76 @@
+"""Closure of maps in bins of a column of the jets."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from otcal.figures import style
+
+_SOURCE = style.look("source")
+_MAPS = {  # title, marker, colour, place within the bin
+    "inclusive": ("one map for all jets", "s", "#e08a00", -0.18),
+    "conditional": ("one map, conditional", "o", style.look("calibrated").colour, 0.0),
+    "binned": ("one map for each bin", "^", "#2a8f4d", 0.18),
+    "floor": ("two halves of the target", "D", "#000000", 0.36),
+}
+_TITLES = {
+    "jet_pt": r"Jet $p_T$ [GeV]",
+    "jet_eta": r"Jet $\eta$",
+    "jet_phi": r"Jet $\phi$",
+    "jet_energy": "Jet energy [GeV]",
+    "jet_nparticles": "Constituents",
+}
+
+
+def draw(table: pd.DataFrame, column: str) -> Figure:
+    """Draw the energy distance to the target in every bin: with the source above, maps below.
+
+    Parameters
+    ----------
+    table
+        Rows of `otcal.closure.bins.COLUMNS`; the last bin is all of them together, and isn't drawn.
+    column
+        What is binned.
+    """
+    whole = (table["low"].min(), table["high"].max())
+    several = table["low"].nunique() > 1 or table["high"].nunique() > 1
+    if several:
+        table = table[(table["low"] != whole[0]) | (table["high"] != whole[1])]
+    figure = style.new(6.4)
+    main, below = figure.subplots(2, 1, sharex=True)
+    for axes, names in ((main, ("source", *_MAPS)), (below, tuple(_MAPS))):
+        for name in names:
+            _points(axes, table[table["map"] == name], name)
+        axes.axhline(0.0, color="#808080", lw=0.8)
+        axes.set_ylabel("Energy distance")
+    below.text(0.98, 0.93, "without the source", transform=below.transAxes, ha="right", va="top")
+    style.headroom(below, 0.12)
+    style.headroom(main, 0.42)
+    main.legend(ncols=1, loc="upper right")
+    below.set_xlabel(_TITLES.get(column, column))
+    below.set_xlim(*whole)
+    style.label(main, "closure in bins, jets that no map has seen")
+    return figure
+
+
+def _points(axes: Axes, rows: pd.DataFrame, name: str) -> None:
+    half = 0.5 * (rows["high"] - rows["low"])
+    middle = 0.5 * (rows["high"] + rows["low"])
+    if name == "source":
+        title, marker, colour, place = _SOURCE.title, "v", _SOURCE.colour, -0.36
+    else:
+        title, marker, colour, place = _MAPS[name]
+    axes.errorbar(
+        middle + place * half,
+        rows["energy"],
+        rows["error"],
+        fmt=marker,
+        ms=4.5,
+        color=colour,
+        elinewidth=1.0,
+        label=title,
+    )
+    for edge in rows["low"].iloc[1:]:
+        axes.axvline(edge, color="#d0d0d0", lw=0.6, zorder=0)

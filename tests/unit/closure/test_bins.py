@@ -1,0 +1,75 @@
+"""Closure in bins: maps that do and do not know how the difference depends on the column."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from otcal.closure.bins import bin_rows
+from otcal.closure.jets import Sample
+from otcal.config.closure import BinsConfig, BinsSpec
+from otcal.transport.api import fit_map
+
+SPEC = BinsSpec.model_validate(
+    {
+        "jets": {"fractions": {"test": 1.0}},
+        "bins": {"column": "jet_pt", "edges": [500, 700, 1000]},
+    }
+)
+
+
+def sample(seed: int, rise: float, n: int = 6000) -> Sample:
+    """Return jets whose latent has mean `rise` (pT - 750) / 250 in every coordinate."""
+    rng = np.random.default_rng(seed)
+    pt = rng.uniform(500, 1000, n).astype(np.float32)
+    z = rng.normal(size=(n, 3)) + rise * (pt[:, None] - 750.0) / 250.0
+    fold = np.zeros(n, np.int8)
+    columns = {"z128": z.astype(np.float32), "jet_pt": pt}
+    return Sample(rng.choice(10**9, n, replace=False), fold, columns)
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    source, target = sample(1, 0.0), sample(2, 1.0)
+    fit = {"method": "gaussian", "diagnostics": False}
+
+    def fitted(one: Sample, other: Sample, conditional: bool = False):
+        points = [jets.columns["z128"] for jets in (one, other)]
+        given = tuple(jets.columns["jet_pt"][:, None] for jets in (one, other))
+        return fit_map(*points, conditions=given if conditional else None, **fit).map
+
+    def inside(jets: Sample, low: float, high: float) -> Sample:
+        pt = jets.columns["jet_pt"]
+        return jets.take((pt >= low) & (pt < high))
+
+    train = sample(3, 0.0), sample(4, 1.0)
+    maps = {"inclusive": fitted(*train), "conditional": fitted(*train, conditional=True)}
+    edges = ((500, 700), (700, 1000))
+    binned = [fitted(*(inside(jets, low, high) for jets in train)) for low, high in edges]
+    rows = pd.DataFrame(bin_rows(source, target, maps, binned, SPEC))
+    return rows.set_index(["low", "high", "map"]).sort_index()
+
+
+@pytest.mark.parametrize(("low", "high"), [(500.0, 700.0), (700.0, 1000.0)])
+def test_only_a_map_that_knows_the_condition_closes_every_bin(
+    table: pd.DataFrame, low: float, high: float
+) -> None:
+    energy, error = table["energy"][low, high], table["error"][low, high]
+    for name in ("conditional", "floor"):
+        assert abs(energy[name]) < 4 * error[name]
+    # A map of the bin's jets leaves the slope within the bin, one of all jets the bin's own mean.
+    assert energy["binned"] < 0.2 * energy["inclusive"]
+    assert energy["inclusive"] > 5 * error["inclusive"]
+
+
+def test_all_bins_together_hide_what_one_map_for_all_leaves(table: pd.DataFrame) -> None:
+    whole, first = table["energy"][500.0, 1000.0], table["energy"][500.0, 700.0]
+    assert whole["inclusive"] < 0.2 * first["inclusive"]
+    assert table["source_jets"].max() <= SPEC.distances.jets
+
+
+def test_edges_rise() -> None:
+    with pytest.raises(ValidationError, match="edges of bins must rise"):
+        BinsConfig(edges=(500.0, 500.0))

@@ -50,14 +50,14 @@ def write_table(
 
 def read_provenance(path: str | Path) -> dict[str, Any]:
     """Return the provenance that a table carries; empty for somebody else's file."""
-    metadata = _open(path).schema_arrow.metadata or {}
+    metadata = open_table(path).schema_arrow.metadata or {}
     content: dict[str, Any] = json.loads(metadata.get(_PROVENANCE, b"{}"))
     return content
 
 
 def row_count(path: str | Path) -> int:
     """Return the number of rows without reading them."""
-    return int(_open(path).metadata.num_rows)
+    return int(open_table(path).metadata.num_rows)
 
 
 def iterate_tables(
@@ -76,7 +76,7 @@ def iterate_tables(
         remedy.
     """
     for path in paths:
-        file = _open(path)
+        file = open_table(path)
         _check_schema(path, file.schema_arrow, schema, columns)
         first = 0
         try:
@@ -117,7 +117,8 @@ def fixed_size_list(values: NDArray[np.float32]) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
 
 
-def _open(path: str | Path) -> pq.ParquetFile:
+def open_table(path: str | Path) -> pq.ParquetFile:
+    """Open a Parquet file; `InputError` when it is missing or damaged."""
     try:
         # Buffered ahead, what has been read would stay in memory as long as the file is open.
         file = pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)

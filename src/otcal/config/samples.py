@@ -1,0 +1,196 @@
+"""Settings of jets that exist already: which files, in which layout, and what labels them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from glob import glob, has_magic
+from pathlib import Path, PurePath
+from typing import Literal
+
+from pydantic import Field
+
+from otcal.config.base import Block
+from otcal.config.simulation import ShardSpec, SimulationConfig
+from otcal.runtime.errors import InputError
+from otcal.runtime.seeds import derive
+
+Format = Literal["jetclass", "upp", "ftag", "root", "parquet"]
+Class = Literal[
+    "QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl", "b", "c", "light"
+]
+
+FILES = "files"
+"""Stands in the place of the process in the path of a shard that is read from a file."""
+_ROW_BITS = 32
+
+
+class LabelColumn(Block):
+    """A column of numbers that says which class a jet is of."""
+
+    column: str = Field(description="Name of the column; of a field in HDF5, jets/<name>.")
+    values: dict[int, Class | None] = Field(
+        min_length=1,
+        description="Class of each value; null drops such jets. Any other value is an error.",
+    )
+
+
+class Layout(Block):
+    """How jets are stored in a file; `otcal.samples.readers` says what each format is."""
+
+    format: Format = Field(
+        description="jetclass: ROOT files of JetClass; upp: HDF5 of the top-pair data set "
+        "(Zenodo 10371998); ftag: HDF5 with ATLAS's variables; root, parquet: other files, with "
+        "`columns` where their names are not ours."
+    )
+    tree: str = Field("tree", min_length=1, description="Name of the TTree in ROOT files.")
+    columns: dict[str, str] = Field(
+        {},
+        description="Names in the file by our names, for those that differ from the format's own; "
+        "of fields in HDF5, <data set>/<field>.",
+    )
+    unit: Literal["GeV", "MeV"] | None = Field(
+        None, description="Unit of momenta; null is that of the format: MeV for ftag, else GeV."
+    )
+    labels: LabelColumn | None = Field(
+        None,
+        description="What labels the jets; null is what the format has: columns label_<class>, "
+        "or the hadron flavour of upp and ftag, of which jets of tau leptons (15) are dropped.",
+    )
+
+
+class ReadSpec(Block):
+    """Everything that decides the bytes of one file of jets that were read from another one."""
+
+    file: str = Field(description="File to read.")
+    like: str = Field(description="File of the same dataset that it must have the columns of.")
+    layout: Layout
+    classes: tuple[str, ...] = Field(description="Names of the classes of the study.")
+    part: int = Field(ge=0, description="Which of `parts`, from 0.")
+    parts: int = Field(gt=0, description="Consecutive parts of the file, of equal length.")
+    first_id: int = Field(ge=0, description="Id of the file's first jet, if it has no ids.")
+    jets: int = Field(gt=0, description="Expected jets of the part, for estimates.")
+
+    def entries(self, rows: int) -> tuple[int, int]:
+        """Return first and last (exclusive) row of the part of a file with so many rows."""
+        return rows * self.part // self.parts, rows * (self.part + 1) // self.parts
+
+
+class Files(Layout):
+    """A dataset that exists: jets are read from files instead of being simulated."""
+
+    files: tuple[str, ...] = Field(
+        min_length=1,
+        description="Paths, or patterns with *, ?, [] and ** (any depth), relative to the "
+        "working directory.",
+    )
+    jets: int = Field(
+        gt=0,
+        description="Jets of all files together, about: what memory and time of jobs are asked "
+        "for by. All jets of the files are read.",
+    )
+    parts: int = Field(
+        1, ge=1, le=1000, description="Jobs that read a file, each a part of it; for large files."
+    )
+
+    def found(self, where: str) -> dict[str, str]:
+        """Return the files by their names, in order.
+
+        A name is the path below the fixed part of a pattern: it stays when all is moved elsewhere.
+
+        Raises
+        ------
+        InputError
+            For a pattern without files, or two files of the same name.
+        """
+        result: dict[str, str] = {}
+        for pattern in self.files:
+            matches = glob(pattern, recursive=True)  # noqa: PTH207 (Path.glob takes no absolute one)
+            paths = sorted(path for path in matches if Path(path).is_file())
+            if not paths:
+                raise InputError(
+                    where,
+                    pattern,
+                    "matches no file",
+                    f"Paths are relative to {Path.cwd()}: correct the pattern or fetch the files",
+                )
+            for path in paths:
+                name = PurePath(path).relative_to(_fixed(pattern)).as_posix()
+                if result.setdefault(name, path) != path:
+                    raise InputError(
+                        where,
+                        pattern,
+                        f"'{result[name]}' and '{path}' are both named {name}, and jets are "
+                        "numbered by these names",
+                        "Let one pattern with * match their directories, or rename one",
+                    )
+        return result
+
+    def shards(self, where: str, classes: tuple[str, ...]) -> dict[tuple[str, int], ReadSpec]:
+        """Return what is read into each shard by (`FILES`, number); errors as `found`.
+
+        Parameters
+        ----------
+        where
+            Name of the block in error messages.
+        classes
+            Names of the classes of the study.
+        """
+        files = self.found(where)
+        layout = Layout.model_validate(self.model_dump(include=set(Layout.model_fields)))
+        first_ids = {name: derive(0, "file of jets", name) << _ROW_BITS for name in files}
+        if len(set(first_ids.values())) < len(files):
+            raise InputError(where, "files", "two get the same ids by chance", "Rename one of them")
+        jobs = [(name, part) for name in files for part in range(self.parts)]
+        return {
+            (FILES, number): ReadSpec(
+                file=files[name],
+                like=next(iter(files.values())),
+                layout=layout,
+                classes=classes,
+                part=part,
+                parts=self.parts,
+                first_id=first_ids[name],
+                jets=-(-self.jets // len(jobs)),
+            )
+            for number, (name, part) in enumerate(jobs)
+        }
+
+
+Samples = dict[str, Files]
+
+
+def _fixed(pattern: str) -> PurePath:
+    """Return the directories of a pattern that come before the first wildcard."""
+    parts = PurePath(pattern).parts[:-1]
+    number = next((i for i, part in enumerate(parts) if has_magic(part)), len(parts))
+    return PurePath(*parts[:number])
+
+
+def shards(
+    study: str, simulation: SimulationConfig, samples: Mapping[str, Files]
+) -> dict[str, dict[tuple[str, int], ShardSpec | ReadSpec]]:
+    """Return the shards of all datasets of a study, by dataset and then (process, number).
+
+    Datasets of `samples` are read from files, those of `simulation` that are not there are made.
+
+    Raises
+    ------
+    InputError
+        For a pattern without files, or two files of the same name.
+    """
+    classes = simulation.selection.classes
+    result: dict[str, dict[tuple[str, int], ShardSpec | ReadSpec]] = {}
+    for name in simulation.datasets.keys() - samples:
+        result[name] = dict(simulation.shards(name).items())
+    for name, files in samples.items():
+        result[name] = dict(files.shards(f"{study}.samples.{name}", classes).items())
+    return result
+
+
+def jets_by_process(
+    simulation: SimulationConfig, samples: Mapping[str, Files], dataset: str
+) -> dict[str, int]:
+    """Return how many jets of a dataset are made by each process, or read (`FILES`)."""
+    if dataset in samples:
+        return {FILES: samples[dataset].jets}
+    return {str(name): count for name, count in simulation.datasets[dataset].jets.items()}

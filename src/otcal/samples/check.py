@@ -1,0 +1,241 @@
+"""Tell what files offer, and what can be done with them: ``python -m otcal.samples.check FILE…``.
+
+Exits with status 1 when nothing can be done with some file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from otcal.config.base import describe
+from otcal.config.samples import Layout
+from otcal.runtime.errors import InputError
+from otcal.samples.classes import CLASSES
+from otcal.samples.flavours import FLAVOURS
+from otcal.samples.latents import LATENT_SCHEMA
+from otcal.samples.readers.files import BATCH, ColumnFile, HdfFile, RootFile, open_columns
+from otcal.samples.readers.jets import View, require_distinct
+from otcal.samples.scores import score_schema
+from otcal.samples.tables import to_numpy
+
+RANGES = ("jet_pt", "jet_eta", "jet_nparticles")
+"""Columns whose smallest and largest value are told."""
+STUDIES = {"latent": CLASSES, "simplex": FLAVOURS}
+INPUTS = {
+    "latent": "pt deta dphi d0val d0err dzval dzerr; jet: pt eta phi energy nparticles",
+    "simplex": "pt deta dphi d0val d0err dzval dzerr; jet: pt eta",
+}
+"""Inputs of the taggers as config.yaml has them."""
+
+
+@dataclass
+class Found:
+    """What was found in a file.
+
+    `counts` are the jets of each class, `ranges` smallest and largest values, `uses` what can be
+    done, `lacks` why something cannot, by study.
+    """
+
+    path: str
+    format: str
+    rows: int
+    counts: dict[str, int] = field(default_factory=dict)
+    dropped: int = 0
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    absent: list[str] = field(default_factory=list)
+    uses: list[str] = field(default_factory=list)
+    lacks: list[str] = field(default_factory=list)
+    ids: list[NDArray[np.int64]] = field(default_factory=list)
+
+    def lines(self) -> Iterator[str]:
+        """Yield what a reader is to know."""
+        yield f"{self.path}: {self.format}, {self.rows} jets"
+        if self.counts:
+            yield "  jets of each class: " + ", ".join(f"{k} {n}" for k, n in self.counts.items())
+        if self.dropped:
+            yield f"  dropped: {self.dropped} (label of no class, or no constituents)"
+        for name, (low, high) in self.ranges.items():
+            yield f"  {name}: {low:.6g} to {high:.6g}"
+        if self.absent:
+            yield f"  not there, nor to be computed: {', '.join(self.absent)}"
+        yield from (f"  can be used: {use}" for use in self.uses)
+        yield from (f"  cannot be used: {lack}" for lack in self.lacks)
+
+
+def likeliest(file: ColumnFile) -> str:
+    """Return the format that a file seems to be in, by its kind and columns."""
+    if isinstance(file, HdfFile):
+        return "upp" if any(name.startswith("consts/") for name in file.columns) else "ftag"
+    if isinstance(file, RootFile):
+        return "jetclass" if {"part_px", "label_QCD"} <= set(file.columns) else "root"
+    return "parquet"
+
+
+def examine(path: str | Path, layout: Layout | None = None, tree: str = "tree") -> Found:
+    """Read a file whole, piece by piece, and return what it offers.
+
+    Parameters
+    ----------
+    path
+        ROOT, HDF5 or Parquet.
+    layout
+        How it is meant; None guesses the format.
+    tree
+        Name of the TTree in a ROOT file, for a guess.
+
+    Raises
+    ------
+    InputError
+        For a file that cannot be read.
+    """
+    with open_columns(path, layout.tree if layout else tree) as file:
+        layout = layout or Layout.model_validate({"format": likeliest(file), "tree": tree})
+        found = Found(str(path), layout.format, file.rows)
+        _outputs(file, found)
+        for study, classes in STUDIES.items():
+            view = View(file, layout, classes)
+            try:
+                view.require()
+                if found.counts:
+                    continue  # labels of one study are none of the other
+                _jets(view, found)
+            except InputError as error:
+                found.lacks.append(f"jets of the {study} study ({error.field}: {error.problem})")
+            else:
+                found.uses.append(_use(study, view))
+                found.absent = view.absent
+        if found.counts:
+            found.lacks = []
+    return found
+
+
+def _use(study: str, view: View) -> str:
+    wanted, _, jet = INPUTS[study].partition("; jet: ")
+    names = [f"part_{name}" for name in wanted.split() if name != "pt"]
+    names += [f"jet_{name}" for name in jet.split()]
+    lost = [name for name in names if name in view.absent]
+    text = f"jets of the {study} study, from the tagger on (samples: format: {view.layout.format})"
+    if lost:
+        text += f"; without {', '.join(lost)}: take them out of tagger.preprocessing"
+    errors = [name for name in ("part_d0err", "part_dzerr") if name in lost]
+    if study == "simplex" and errors:
+        which = " and ".join(name.removeprefix("part_").replace("err", "val") for name in errors)
+        text += f", and set pseudo_data.{which} to 0, as smearing needs them"
+    return text
+
+
+def _jets(view: View, found: Found) -> None:
+    """Count jets and their classes, and find ranges; bad values raise `InputError`."""
+    counts = dict.fromkeys(view.classes, 0)
+    ranges: dict[str, tuple[float, float]] = {}
+    ids: list[NDArray[np.int64]] = []
+    dropped = 0
+    for table, lost in view.iterate(0, view.file.rows, 0):
+        dropped += lost
+        for name in counts:
+            counts[name] += int(to_numpy(table[f"label_{name}"]).sum())
+        _widen(
+            ranges, {name: to_numpy(table[name]) for name in RANGES if name in table.schema.names}
+        )
+        if "jet_id" in view.names:
+            ids.append(to_numpy(table["jet_id"]))
+    require_distinct(view.file.path, ids)
+    found.counts, found.dropped, found.ranges, found.ids = counts, dropped, ranges, ids
+
+
+def _widen(ranges: dict[str, tuple[float, float]], columns: dict[str, NDArray[Any]]) -> None:
+    for name, values in columns.items():
+        if len(values):
+            low, high = ranges.get(name, (np.inf, -np.inf))
+            ranges[name] = min(low, float(values.min())), max(high, float(values.max()))
+
+
+def _outputs(file: ColumnFile, found: Found) -> None:
+    """Recognise what taggers made: our latents and scores, and others' probabilities."""
+    there = set(file.columns)
+    if there >= set(LATENT_SCHEMA.names):
+        found.format = "our latents"
+        found.uses.append("the latent study, from its map on (results/latent/latents)")
+        return
+    if there >= set(score_schema(FLAVOURS).names):
+        found.format = "our scores"
+        p = [f"p_{name}" for name in FLAVOURS]
+        for first, table in enumerate(file.iterate(p, 0, file.rows)):
+            sums = np.sum([to_numpy(table[name]) for name in p], axis=0)
+            if not (np.abs(sums - 1) < 1e-3).all():
+                row = first * BATCH + int(np.argmax(~(np.abs(sums - 1) < 1e-3)))
+                raise InputError(
+                    file.path, "p_*", f"do not sum to one in row {row}", "Normalise them"
+                )
+        found.uses.append("the simplex study, from its regions on (results/simplex/scores)")
+        return
+    for name in sorted(there):
+        if name.endswith("_pb") and {name[:-1] + "c", name[:-1] + "u"} <= there:
+            stem = name.removesuffix("_pb")
+            found.uses.append(f"scores {stem}_p(b, c, u): a calibration can be applied to them")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print what files offer.
+
+    Returns
+    -------
+    status
+        0 when something can be done with every file, 1 when with some nothing can, or it is bad.
+    """
+    parser = argparse.ArgumentParser(
+        prog="otcal check", description="tell what files offer, and what can be done with them"
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="ROOT, HDF5 or Parquet")
+    parser.add_argument("--tree", default="tree", help="TTree of ROOT files (default: tree)")
+    parser.add_argument(
+        "--layout",
+        help="how the files are meant: the keys format, columns, labels, unit of a block of "
+        "`samples`, as JSON (default: by the content)",
+    )
+    args = parser.parse_args(arguments)
+    status = 0
+    all_found = []
+    try:
+        layout = _layout(args.layout, args.tree)
+        for path in args.files:
+            try:
+                found = examine(path, layout, args.tree)
+            except InputError as error:
+                print(f"otcal: error: {error}", file=sys.stderr)
+                status = 1
+                continue
+            all_found.append(found)
+            print("\n".join(found.lines()), flush=True)
+            status = status if found.uses else 1
+        require_distinct("all files together", [ids for one in all_found for ids in one.ids])
+    except InputError as error:
+        print(f"otcal: error: {error}", file=sys.stderr)
+        return 1
+    for key, text in (("format", "formats"), ("absent", "columns")):
+        if len({str(getattr(one, key)) for one in all_found}) > 1:
+            print(f"The files differ in their {text}: one dataset can hold only one kind.")
+    return status
+
+
+def _layout(text: str | None, tree: str) -> Layout | None:
+    if text is None:
+        return None
+    try:
+        layout = Layout.model_validate_json(text)
+    except ValidationError as error:
+        raise InputError("--layout", *describe(error, Layout)) from None
+    return layout if layout.tree != "tree" else layout.model_copy(update={"tree": tree})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,293 @@
+"""Columns of ROOT, HDF5 and Parquet files, whatever they mean, in pieces of bounded size.
+
+A column is a number per jet or a list per jet; anything else is not offered. HDF5 files are those
+of ATLAS's flavour tagging and of umami-preprocessing: compound data sets of N jets, and of N rows
+of objects, padded up to a fixed length, whose field `valid` says which ones exist. Their columns
+are called ``<data set>/<field>``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import h5py
+import numpy as np
+import pyarrow as pa
+import uproot
+
+from otcal.runtime.errors import InputError
+from otcal.samples import tables
+
+BATCH = 8192
+"""Jets in memory at once."""
+
+JETS = "jets"
+"""Data set of HDF5 files with one row per jet."""
+
+
+class ColumnFile(ABC):
+    """A file that is open.
+
+    Parameters
+    ----------
+    path
+        Where it is.
+    columns
+        Type of each column: of a number, or a list of numbers.
+    rows
+        Number of jets.
+    """
+
+    def __init__(self, path: str | Path, columns: dict[str, pa.DataType], rows: int) -> None:
+        self.path = path
+        self.columns = columns
+        self.rows = rows
+
+    def iterate(
+        self, names: Sequence[str], first: int, last: int, size: int = BATCH
+    ) -> Iterator[pa.Table]:
+        """Yield columns of the rows from `first` to `last` (exclusive), at most `size` at a time.
+
+        Raises
+        ------
+        InputError
+            When the file is damaged there.
+        """
+        with damage_named(self.path):
+            yield from self._iterate(list(names), first, last, size)
+
+    @abstractmethod
+    def _iterate(self, names: list[str], first: int, last: int, size: int) -> Iterator[pa.Table]:
+        """Do what `iterate` does."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the file."""
+
+
+@contextmanager
+def damage_named(path: str | Path) -> Iterator[None]:
+    """Turn what libraries raise for a file that they cannot read into `InputError`."""
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except FileNotFoundError:
+        raise InputError(path, "file", "does not exist", "Check the path") from None
+    except Exception as error:
+        # uproot interprets damaged bytes as it goes, and fails in any way that code can.
+        line = str(error).strip().partition("\n")[0] or "no reason given"
+        raise InputError(
+            path,
+            "file",
+            f"cannot be read ({type(error).__name__}: {line})",
+            "It is truncated, damaged or of another format: compare its checksum, fetch it again",
+        ) from error
+
+
+@contextmanager
+def open_columns(path: str | Path, tree: str = "tree") -> Iterator[ColumnFile]:
+    """Open a file by its first bytes: ROOT, HDF5 or Parquet.
+
+    Parameters
+    ----------
+    path
+        The file.
+    tree
+        Name of the TTree in a ROOT file.
+
+    Raises
+    ------
+    InputError
+        For a file that is missing, damaged, of another kind, or without that tree.
+    """
+    with damage_named(path), Path(path).open("rb") as stream:
+        start = stream.read(8)
+    kind = next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None)
+    if kind is None:
+        raise InputError(
+            path, "file", "is none of ROOT, HDF5 and Parquet", "Check the path, or fetch it again"
+        )
+    with damage_named(path):
+        file: ColumnFile = RootFile(path, tree) if kind is RootFile else kind(path)
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+class RootFile(ColumnFile):
+    """A TTree."""
+
+    def __init__(self, path: str | Path, tree: str) -> None:
+        self._file = uproot.open(path)
+        try:
+            size, full = Path(path).stat().st_size, self._file.file.fEND
+            if size < full:  # what is lost may be behind all that would be read
+                raise InputError(
+                    path, "file", f"is truncated: {size} of {full} bytes", "Fetch it again"
+                )
+            kinds = self._file.classnames(cycle=False)
+            if kinds.get(tree) != "TTree":
+                there = [name for name, kind in kinds.items() if kind == "TTree"]
+                raise InputError(
+                    path, tree, "no such TTree", f"The file has: {', '.join(there) or 'none'}"
+                )
+            self._tree = self._file[tree]
+            columns = {}
+            for branch in self._tree.branches:
+                kind = _branch_type(branch.interpretation)
+                if kind is not None:
+                    columns[branch.name] = kind
+        except BaseException:
+            self._file.close()
+            raise
+        super().__init__(path, columns, int(self._tree.num_entries))
+
+    def _iterate(self, names: list[str], first: int, last: int, size: int) -> Iterator[pa.Table]:
+        for start in range(first, last, size):
+            stop = min(start + size, last)
+            arrays = self._tree.arrays(names, entry_start=start, entry_stop=stop, how=dict)
+            yield pa.table({name: _plain(ak.to_arrow(arrays[name])) for name in names})
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class HdfFile(ColumnFile):
+    """Compound data sets with a row per jet."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._file = h5py.File(path, "r")
+        try:
+            jets = self._file.get(JETS)
+            if not isinstance(jets, h5py.Dataset) or jets.dtype.names is None:
+                raise InputError(
+                    path, JETS, "no such compound data set", f"The file has: {list(self._file)}"
+                )
+            columns: dict[str, pa.DataType] = {}
+            for name, data in self._file.items():
+                columns |= _fields(path, name, data, len(jets))
+        except BaseException:
+            self._file.close()
+            raise
+        super().__init__(path, columns, len(jets))
+
+    def _iterate(self, names: list[str], first: int, last: int, size: int) -> Iterator[pa.Table]:
+        wanted: dict[str, list[str]] = {}
+        for name in names:
+            data, _, field = name.partition("/")
+            wanted.setdefault(data, []).append(field)
+        for start in range(first, last, size):
+            rows = slice(start, min(start + size, last))
+            columns: dict[str, Any] = {}
+            for data, fields in wanted.items():
+                columns |= self._read(data, fields, rows)
+            yield pa.table({name: columns[name] for name in names})
+
+    def _read(self, data: str, fields: list[str], rows: slice) -> dict[str, Any]:
+        padded = self._file[data].ndim == 2
+        block = self._file[data].fields([*fields, *(["valid"] if padded else [])])[rows]
+        if not padded:
+            return {f"{data}/{name}": np.ascontiguousarray(block[name]) for name in fields}
+        valid = block["valid"].astype(bool)
+        offsets = pa.array(np.concatenate([[0], np.cumsum(valid.sum(axis=1))]), pa.int32())
+        return {
+            f"{data}/{name}": pa.ListArray.from_arrays(offsets, pa.array(block[name][valid]))
+            for name in fields
+        }
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class ParquetFile(ColumnFile):
+    """A table."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._file = tables.open_table(path)
+        schema = self._file.schema_arrow
+        columns = {field.name: field.type for field in schema if _is_column(field.type)}
+        super().__init__(path, columns, tables.row_count(path))
+
+    def _iterate(self, names: list[str], first: int, last: int, size: int) -> Iterator[pa.Table]:
+        begin = 0
+        groups = range(self._file.metadata.num_row_groups)
+        for group in groups:  # those before and behind are not even read
+            end = begin + self._file.metadata.row_group(group).num_rows
+            if begin < last and end > first:
+                row = begin
+                for batch in self._file.iter_batches(size, row_groups=[group], columns=names):
+                    head = max(first - row, 0)
+                    table = pa.Table.from_batches([batch]).select(names)
+                    piece = table.slice(head, max(min(last - row, len(table)) - head, 0))
+                    row += len(table)
+                    if len(piece):
+                        yield piece
+            begin = end
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+_MAGIC: dict[bytes, type[Any]] = {
+    b"root": RootFile,
+    b"\x89HDF\r\n\x1a\n": HdfFile,
+    b"PAR1": ParquetFile,
+}
+
+
+def _branch_type(interpretation: Any) -> pa.DataType | None:
+    """Return the type of a branch: numbers, or lists of them; None for anything else."""
+    content = getattr(interpretation, "content", interpretation)
+    kind = getattr(content, "to_dtype", None)
+    if kind is None or kind.kind not in "iufb" or kind.shape:
+        return None
+    number = pa.from_numpy_dtype(kind.newbyteorder("="))
+    return number if content is interpretation else pa.list_(number)
+
+
+def _plain(array: Any) -> Any:
+    """Return an array of Awkward's extension types as one of Arrow's own."""
+    while isinstance(array.type, pa.ExtensionType):
+        array = array.storage
+    if pa.types.is_large_list(array.type) or pa.types.is_list(array.type):
+        values = _plain(array.values)
+        return type(array).from_arrays(array.offsets, values)
+    return array
+
+
+def _fields(path: str | Path, name: str, data: Any, rows: int) -> dict[str, pa.DataType]:
+    """Return the columns of an item of an HDF5 file; none when it has no row per jet."""
+    if not isinstance(data, h5py.Dataset) or data.dtype.names is None:
+        return {}
+    if data.ndim not in (1, 2) or (data.ndim == 2 and "valid" not in data.dtype.names):
+        return {}
+    if len(data) != rows:
+        raise InputError(
+            path, name, f"has {len(data)} rows, {JETS} has {rows}", "Fetch or make the file again"
+        )
+    result = {}
+    for field in data.dtype.names:
+        kind = data.dtype[field]
+        if kind.kind in "iufb" and not kind.shape:
+            number = pa.from_numpy_dtype(kind.newbyteorder("="))
+            result[f"{name}/{field}"] = number if data.ndim == 1 else pa.list_(number)
+    return result
+
+
+def _is_column(kind: pa.DataType) -> bool:
+    """Tell whether a Parquet column is one of numbers or of lists of numbers."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        kind = kind.value_type
+    return bool(
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    )

@@ -1,0 +1,126 @@
+"""What is told about files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from otcal.samples import check, scores
+from otcal.samples.flavours import FLAVOURS
+from otcal.samples.jets import write_jets
+from otcal.samples.scores import Scores
+from support.layouts import write_ftag, write_jetclass, write_upp
+
+MakeJets = Callable[..., pa.Table]
+
+
+def test_jetclass(tmp_path: Path, make_jets: MakeJets) -> None:
+    path = tmp_path / "val" / "HToBB_120.root"
+    write_jetclass(path, make_jets(95, 1))
+    done = subprocess.run(
+        [sys.executable, "-m", "otcal.samples.check", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    first, *others = done.stdout.splitlines()
+    assert first == f"{path}: jetclass, 95 jets"
+    assert "  jets of each class: QCD 10, Hbb 10, Hcc 10, Hgg 10, H4q 10, Hqql 9," in others[0]
+    assert others[-1] == (
+        "  can be used: jets of the latent study, from the tagger on (samples: format: jetclass)"
+    )
+
+
+def test_top_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_upp(tmp_path / "pp_output_train.h5", 50)["jets"]
+    assert check.main([str(tmp_path / "pp_output_train.h5")]) == 0
+    text = capsys.readouterr().out
+    counts = [int((data["flavour"] == code).sum()) for code in (5, 4, 0)]
+    assert "upp, 50 jets" in text
+    assert "b {}, c {}, light {}".format(*counts) in text
+    assert f"jet_pt: {data['pt'].min():.6g} to {data['pt'].max():.6g}" in text
+    assert "without part_dzerr" in text
+    assert "set pseudo_data.dzval to 0" in text
+    assert "d0val to 0" not in text
+    assert "cannot be used" not in text
+
+
+def test_atlas_variables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_ftag(tmp_path / "a.h5", 60)["jets"]
+    assert check.main([str(tmp_path / "a.h5")]) == 0
+    text = capsys.readouterr().out
+    taus = int((data["HadronConeExclTruthLabelID"] == 15).sum())
+    assert f"dropped: {taus} " in text
+    assert "jets of the simplex study" in text
+    assert "scores jets/MockTagger_p(b, c, u): a calibration can be applied" in text
+    assert "without" not in text  # nothing that this study's tagger reads
+
+
+def test_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def write(p: np.ndarray) -> str:
+        ids, pt = np.arange(20), np.full(20, 50.0, "f4")
+        made = Scores(ids, np.zeros(20, "i1"), pt, 0 * pt, p)
+        with scores.score_writer(tmp_path / "s.parquet", FLAVOURS, {}) as writer:
+            writer.write_table(made.to_table(FLAVOURS))
+        return str(tmp_path / "s.parquet")
+
+    p = np.random.default_rng(0).dirichlet(np.ones(3), 20)
+    assert check.main([write(p)]) == 0
+    assert "the simplex study, from its regions on" in capsys.readouterr().out
+    p[7] *= 1.1
+    assert check.main([write(p)]) == 1
+    assert "p_*: do not sum to one in row 7" in capsys.readouterr().err
+
+
+def test_files_that_do_not_go_together(
+    tmp_path: Path, make_jets: MakeJets, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jets = make_jets(20, 1)
+    paths = [tmp_path / "a.parquet", tmp_path / "b.parquet", tmp_path / "c.parquet"]
+    write_jets(paths[0], jets, {})
+    write_jets(paths[1], make_jets(20, 2), {})
+    pa.parquet.write_table(make_jets(20, 3).drop_columns("part_d0err"), paths[2])
+    assert check.main([str(path) for path in paths[:2]]) == 0
+    assert "differ" not in capsys.readouterr().out
+    assert check.main([str(path) for path in (paths[0], paths[2])]) == 0
+    assert "differ in their columns" in capsys.readouterr().out
+    write_jets(paths[1], jets, {})
+    assert check.main([str(path) for path in paths[:2]]) == 1
+    assert "all files together: jet_id: 20 ids are there more than once" in capsys.readouterr().err
+
+
+def test_bad_files_are_named_and_the_others_told(
+    tmp_path: Path, make_jets: MakeJets, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_jetclass(tmp_path / "a.root", make_jets(20, 1))
+    content = (tmp_path / "a.root").read_bytes()
+    (tmp_path / "b.root").write_bytes(content[:-100])
+    assert check.main([str(tmp_path / "b.root"), str(tmp_path / "a.root")]) == 1
+    captured = capsys.readouterr()
+    assert f"b.root: file: is truncated: {len(content) - 100} of" in captured.err
+    assert "a.root: jetclass, 20 jets" in captured.out
+
+
+def test_nothing_to_be_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pa.parquet.write_table(pa.table({"mass": [1.0, 2.0]}), tmp_path / "a.parquet")
+    assert check.main([str(tmp_path / "a.parquet")]) == 1
+    text = capsys.readouterr().out
+    assert "cannot be used: jets of the latent study (jet_pt: column is missing" in text
+
+
+def test_a_layout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_upp(tmp_path / "a.h5", 50)
+    labels = {"column": "jets/flavour_label", "values": {0: "light", 1: "c", 2: None}}
+    layout = json.dumps({"format": "upp", "labels": labels})
+    assert check.main(["--layout", layout, str(tmp_path / "a.h5")]) == 0
+    assert "b 0, c" in capsys.readouterr().out
+    assert check.main(["--layout", '{"format": "csv"}', str(tmp_path / "a.h5")]) == 1
+    assert "--layout" in capsys.readouterr().err

@@ -5,7 +5,7 @@
 #
 # CORES=4            cores to use (default: all)
 # STUDY=simplex      one study only: latent or simplex (default: both)
-# PRESET=paper       settings of workflow/presets/<PRESET>.yaml on top of config.yaml
+# PRESET=paper       settings of workflow/presets/<PRESET>.yaml on top of config.yaml; of several: PRESET="paper public_data"
 # PROFILE=slurm      another profile than profiles/slurm for cluster and resume
 # PYTHON=python3.11  interpreter to build the environment with
 
@@ -14,7 +14,7 @@ PYTHON  ?= python3
 PROFILE ?= profiles/slurm
 VENV    := .venv
 RUN     := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
-PRESETS = $(if $(PRESET),--configfile workflow/presets/$(PRESET).yaml)
+PRESETS = $(if $(PRESET),--configfile $(PRESET:%=workflow/presets/%.yaml))
 FLOW    = $(RUN) snakemake --cores $(CORES) $(STUDY) $(PRESETS)
 CLUSTER = --profile $(PROFILE) $(STUDY) $(PRESETS)
 

@@ -6,6 +6,7 @@ import os
 
 from snakemake.exceptions import WorkflowError
 
+from otcal.config.samples import FILES, shards as dataset_shards
 from otcal.config.study import load_settings
 from otcal.figures.catalogue import FIGURES, SIMPLEX_FIGURES, Figure
 from otcal.runtime.errors import InputError
@@ -20,20 +21,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 try:
     SETTINGS = load_settings(config)
+    STUDIES = {"latent": SETTINGS.latent, "simplex": SETTINGS.simplex}
+    SHARDS = {
+        name: dataset_shards(name, study.simulation, study.samples)
+        for name, study in STUDIES.items()
+    }
 except InputError as error:
     raise WorkflowError(str(error))
 
 RESULTS = SETTINGS.results
 LATENT = SETTINGS.latent
 SIMPLEX = SETTINGS.simplex
-STUDIES = {"latent": LATENT, "simplex": SIMPLEX}
-SHARDS = {
-    name: {
-        dataset: study.simulation.shards(dataset)
-        for dataset in study.simulation.datasets
-    }
-    for name, study in STUDIES.items()
-}
 FLAVOURS = SIMPLEX.mixture.flavours
 REGIONS = list(SIMPLEX.mixture.regions)
 DISCRIMINATORS = [
@@ -52,7 +50,7 @@ wildcard_constraints:
     start="[0-9]+",
     flavour="b|c|light",
     variant="nominal|truth|logit",
-    process="[A-Za-z0-9_]+",
+    process=f"(?!{FILES}/)[A-Za-z0-9_]+",
     shard="[0-9]+",
     layer="z128|zp128|z10",
     training="nominal|retrained|floor",
@@ -112,10 +110,21 @@ def training_jets(wildcards):
     return shards(wildcards.study, "training")
 
 
+def shard_of(wildcards):
+    """One shard of jets: made by a process, or read from a file."""
+    process = getattr(wildcards, "process", FILES)
+    dataset = SHARDS[wildcards.study][wildcards.dataset]
+    return dataset[process, int(wildcards.shard)]
+
+
 def shard_spec(wildcards):
     """Settings of one shard of jets."""
-    dataset = SHARDS[wildcards.study][wildcards.dataset]
-    return dataset[wildcards.process, int(wildcards.shard)].model_dump_json()
+    return shard_of(wildcards).model_dump_json()
+
+
+def shard_file(wildcards):
+    """File that a shard is read from."""
+    return shard_of(wildcards).file
 
 
 def preprocessing_spec(wildcards):
@@ -184,8 +193,7 @@ def stem(wildcards, output):
 
 def jet_count(*datasets, study=LATENT, share=1.0):
     """Configured number of jets of datasets, or of a share of them."""
-    blocks = [study.simulation.datasets[name] for name in datasets]
-    return share * sum(sum(block.jets.values()) for block in blocks)
+    return share * sum(sum(study.jets(name).values()) for name in datasets)
 
 
 def training_count(*splits):
@@ -211,11 +219,14 @@ def minutes(count):
     return lambda wildcards, attempt: count * 2 ** (attempt - 1)
 
 
-def shard_minutes(wildcards, attempt):
-    """Time limit of a shard in minutes: five, and its jets at 30 per second; doubled with every attempt."""
-    dataset = SHARDS[wildcards.study][wildcards.dataset]
-    jets = dataset[wildcards.process, int(wildcards.shard)].jets
-    return (5 + math.ceil(jets / (30 * 60))) * 2 ** (attempt - 1)
+def shard_minutes(rate):
+    """Time limit of a shard in minutes: five, and its jets at so many per second; doubled with every attempt."""
+
+    def limit(wildcards, attempt):
+        jets = shard_of(wildcards).jets
+        return (5 + math.ceil(jets / (rate * 60))) * 2 ** (attempt - 1)
+
+    return limit
 
 
 def gpus():

@@ -1,4 +1,5 @@
-# Needs nothing. Makes jets (one file per dataset, process and shard) and their comparison with JetClass.
+# Needs nothing, or files of jets. Makes jets (one file per dataset, process and shard), and their comparison with
+# JetClass.
 
 
 rule simulate:
@@ -12,12 +13,33 @@ rule simulate:
     threads: 1
     resources:
         mem_mb=memory(1500),
-        runtime=shard_minutes,
+        runtime=shard_minutes(30),
     params:
         spec=shard_spec,
         code=code("simulate"),
     shell:
         "python -m otcal.steps.simulate --spec {params.spec:q} --output {output} > {log} 2>&1"
+
+
+rule read_jets:
+    """Read one shard of jets ({study}, {dataset}, {shard}) from a file that exists."""
+    input:
+        shard_file,
+    output:
+        results(f"{{study}}/jets/{{dataset}}/{FILES}/{{shard}}.parquet"),
+    log:
+        results("{study}/logs/read_jets/{dataset}-{shard}.log"),
+    benchmark:
+        results("{study}/benchmarks/read_jets/{dataset}-{shard}.tsv")
+    threads: 1
+    resources:
+        mem_mb=memory(2000),  # whatever the number of jets: they pass through in pieces
+        runtime=shard_minutes(1000),
+    params:
+        spec=shard_spec,
+        code=code("read_jets"),
+    shell:
+        "python -m otcal.steps.read_jets --spec {params.spec:q} --output {output} > {log} 2>&1"
 
 
 rule validate_simulation:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from glob import glob, has_magic
 from pathlib import Path, PurePath
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from otcal.config.base import Block
 from otcal.config.simulation import ShardSpec, SimulationConfig
@@ -85,12 +85,30 @@ class Files(Layout):
     )
     jets: int = Field(
         gt=0,
-        description="Jets of all files together, about: what memory and time of jobs are asked "
-        "for by. All jets of the files are read.",
+        description="How many jets these are, about: memory and time of jobs are asked for by it. "
+        "All jets are read, whatever it says.",
     )
     parts: int = Field(
         1, ge=1, le=1000, description="Jobs that read a file, each a part of it; for large files."
     )
+
+    take: tuple[int, int] | None = Field(
+        None,
+        description="Parts of each file that are read, from one to another (exclusive, from 0); "
+        "null reads all. For two datasets of one file.",
+    )
+
+    @model_validator(mode="after")
+    def _some_parts(self) -> Self:
+        first, last = self.taken
+        if not 0 <= first < last <= self.parts:
+            raise ValueError(f"take must be two numbers from 0 to {self.parts} (parts), in order")
+        return self
+
+    @property
+    def taken(self) -> tuple[int, int]:
+        """First and last (exclusive) part of each file that is read."""
+        return self.take or (0, self.parts)
 
     def found(self, where: str) -> dict[str, str]:
         """Return the files by their names, in order.
@@ -140,7 +158,7 @@ class Files(Layout):
         first_ids = {name: derive(0, "file of jets", name) << _ROW_BITS for name in files}
         if len(set(first_ids.values())) < len(files):
             raise InputError(where, "files", "two get the same ids by chance", "Rename one of them")
-        jobs = [(name, part) for name in files for part in range(self.parts)]
+        jobs = [(name, part) for name in files for part in range(*self.taken)]
         return {
             (FILES, number): ReadSpec(
                 file=files[name],

@@ -13,6 +13,7 @@ from otcal.config.base import Block
 from otcal.config.degradation import Degradation
 from otcal.config.figures import FiguresConfig
 from otcal.config.mixture import MixtureConfig
+from otcal.config.samples import Samples, jets_by_process
 from otcal.config.scores import Floor, ScoreSpec
 from otcal.config.simplex_closure import FlavourMaps, SimplexClosureConfig
 from otcal.config.simplex_tabulation import SimplexTables
@@ -31,6 +32,9 @@ class SimplexStudy(Block):
 
     seed: int = Field(ge=0, lt=1 << 31, description="Seed of everything that is fitted.")
     simulation: SimulationConfig
+    samples: Samples = Field(
+        {}, description="Datasets that exist, by name: read from files instead of being simulated."
+    )
     tagger: TaggerConfig
     pseudo_data: Degradation = Field(
         Degradation(), description="What makes pseudo-data of the jets of the dataset `data`."
@@ -47,6 +51,10 @@ class SimplexStudy(Block):
     tables: SimplexTables = SimplexTables()
     figures: FiguresConfig = FiguresConfig()
 
+    def jets(self, dataset: str) -> dict[str, int]:
+        """Return how many jets of a dataset each process makes, or how many are read."""
+        return jets_by_process(self.simulation, self.samples, dataset)
+
     def score_spec(self, sample: str) -> ScoreSpec:
         """Return the settings of `export_scores` for a dataset: only pseudo-data are degraded."""
         return ScoreSpec(
@@ -58,7 +66,7 @@ class SimplexStudy(Block):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         for name in DATASETS:
-            if name not in self.simulation.datasets:
+            if name not in self.simulation.datasets and name not in self.samples:
                 raise ValueError(f"simulation.datasets needs: {', '.join(DATASETS)}; no '{name}'")
         if self.simulation.selection.flavours is None:
             raise ValueError("simulation.selection.flavours: this study labels jets by flavour")

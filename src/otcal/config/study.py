@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from otcal.config.base import Block, describe
 from otcal.config.closure import MIN_JETS, BinsSpec, ClosureConfig
 from otcal.config.figures import FiguresConfig
+from otcal.config.samples import FILES, Samples, jets_by_process
 from otcal.config.simplex import SimplexStudy
 from otcal.config.simulation import SimulationConfig
 from otcal.config.splits import Splits
@@ -33,6 +34,9 @@ class LatentStudy(Block):
 
     seed: int = Field(ge=0, lt=1 << 31, description="Seed of everything that is fitted.")
     simulation: SimulationConfig
+    samples: Samples = Field(
+        {}, description="Datasets that exist, by name: read from files instead of being simulated."
+    )
     tagger: TaggerConfig
     splits: Splits = Field(
         Splits(),
@@ -42,6 +46,10 @@ class LatentStudy(Block):
     closure: ClosureConfig = ClosureConfig()
     tables: TablesConfig = TablesConfig()
     figures: FiguresConfig = FiguresConfig()
+
+    def jets(self, dataset: str) -> dict[str, int]:
+        """Return how many jets of a dataset each process makes, or how many are read."""
+        return jets_by_process(self.simulation, self.samples, dataset)
 
     def map_spec(self) -> MapSpec:
         """Return the settings of `fit_map`: the map's, with the study's splits and seed."""
@@ -83,19 +91,20 @@ class LatentStudy(Block):
 
     @model_validator(mode="after")
     def _datasets_exist(self) -> LatentStudy:
-        datasets = self.simulation.datasets
         for name in DATASETS:
-            if name not in datasets:
+            if name not in self.simulation.datasets and name not in self.samples:
                 raise ValueError(f"simulation.datasets needs: {', '.join(DATASETS)}; no '{name}'")
-        unseen = [name for name in CLASSES if name not in datasets["training"].jets]
-        if unseen:
+        training = self.jets("training")
+        unseen = [name for name in CLASSES if name not in training]
+        if unseen and FILES not in training:  # of files their reader knows
             raise ValueError(
                 f"simulation.datasets.training.jets needs all of {', '.join(CLASSES)}; "
                 f"no '{unseen[0]}'"
             )
         for name in ("source", "target"):
-            absent = set(self.transport.classes) - set(datasets[name].jets)
-            if absent:
+            jets = self.jets(name)
+            absent = set(self.transport.classes) - set(jets)
+            if absent and FILES not in jets:
                 raise ValueError(
                     f"dataset '{name}' has no jets of class {sorted(absent)[0]}, "
                     "which transport.classes asks to calibrate"
@@ -107,21 +116,24 @@ class LatentStudy(Block):
         for step, dataset, expected, share in self._expected_jets():
             if expected < FEWEST[step]:
                 raise ValueError(
-                    f"simulation.datasets.{dataset}.jets leaves about {expected:.3g} jets for "
+                    f"{self._block(dataset)}.{dataset}.jets leaves about {expected:.3g} jets for "
                     f"{share}; the {step} cannot be fitted with fewer than {FEWEST[step]}: make "
                     "more jets, or raise that share"
                 )
         return self
 
+    def _block(self, dataset: str) -> str:
+        return "samples" if dataset in self.samples else "simulation.datasets"
+
     def _expected_jets(self) -> Iterator[tuple[str, str, float, str]]:
         """Yield step, dataset, expected jets, and the share that they are."""
-        datasets = self.simulation.datasets
-        rarest = min(datasets["training"].jets.values())
+        training = self.jets("training")
+        rarest = training[FILES] / len(CLASSES) if FILES in training else min(training.values())
         for split, share in self.tagger.splits.fractions().items():
             yield "tagger", "training", rarest * share, f"tagger.splits.{split} of the rarest class"
         for name in ("source", "target"):
-            made = datasets[name].jets
-            jets = sum(made[label] for label in made if label in self.transport.classes)
+            counted = (*self.transport.classes, FILES)
+            jets = sum(count for label, count in self.jets(name).items() if label in counted)
             for split in ("train", "validation"):
                 yield "map", name, jets * getattr(self.splits, split), f"splits.{split}"
             # The floor tells one half of the target from the other.

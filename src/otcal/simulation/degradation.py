@@ -18,6 +18,16 @@ SMEARED = ("d0val", "dzval")
 """Constituent features with a quoted error, which `Degradation` has a width for."""
 
 
+def needed(spec: Degradation) -> list[str]:
+    """Return the columns that `degrade` reads: of what is not smeared, no errors."""
+    smeared = [name for name in SMEARED if getattr(spec, name) > 0]
+    errors = [name.replace("val", "err") for name in smeared]
+    return [
+        *("jet_id", "jet_nparticles", "part_charge"),
+        *(f"part_{name}" for name in (*smeared, *errors)),
+    ]
+
+
 def degrade(table: pa.Table, spec: Degradation) -> pa.Table:
     """Return jets with smeared impact parameters and fewer tracks.
 
@@ -33,7 +43,7 @@ def degrade(table: pa.Table, spec: Degradation) -> pa.Table:
     Parameters
     ----------
     table
-        Jets with all columns of `otcal.samples.jets.jet_schema`.
+        Jets with the columns that `needed` names, and any others.
     spec
         Sizes of the changes, and the seed.
     """
@@ -51,6 +61,8 @@ def degrade(table: pa.Table, spec: Degradation) -> pa.Table:
     uniform, normal = _draws(to_numpy(table["jet_id"]), lengths, spec.seed)
 
     for name, gauss in zip(SMEARED, normal, strict=True):
+        if getattr(spec, name) == 0:
+            continue
         value, error = (
             to_numpy(flat[f"part_{kind}"]).astype(np.float64)
             for kind in (name, name.replace("val", "err"))

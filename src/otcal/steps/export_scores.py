@@ -20,7 +20,7 @@ from otcal.runtime import cli, device, provenance
 from otcal.samples.scores import Scores, score_writer
 from otcal.samples.tables import to_numpy
 from otcal.simplex import check_probabilities
-from otcal.simulation.degradation import degrade
+from otcal.simulation.degradation import degrade, needed
 from otcal.tagger.saved import load_tagger
 from otcal.tagger.streaming import stream
 
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     pieces = stream(
         tagger,
         args.jets,
-        ["jet_pt", "jet_eta"],
+        ["jet_pt", "jet_eta", *(needed(spec.degradation) if spec.degradation else [])],
         spec.inference,
         device=where,
         threads=args.threads,

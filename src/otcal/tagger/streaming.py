@@ -60,7 +60,7 @@ def stream(
     paths
         Files of jets with the label columns of the tagger's classes.
     columns
-        What `Piece.table` has at least, besides the tagger's inputs.
+        What `Piece.table` has at least, besides the tagger's inputs: also what `change` reads.
     inference
         How the network is applied.
     device, threads
@@ -68,8 +68,7 @@ def stream(
     label
         Name for the progress line.
     change
-        Alters a table of jets, each by itself, before the tagger sees it. The table has all
-        columns of the jet schema.
+        Alters a table of jets, each by itself, before the tagger sees it.
     batch_size
         Most jets of a piece.
 
@@ -81,7 +80,7 @@ def stream(
     names = tuple(tagger.preprocessing.constituents), tuple(tagger.preprocessing.jets)
     schema = jet_schema(tagger.classes)
     needed = constituents.columns(*names, tagger.classes)
-    wanted = schema.names if change else list(dict.fromkeys([*needed, *columns]))
+    wanted = list(dict.fromkeys([*needed, *columns]))
     network = tagger.network.to(device)
     settings = inference.model_dump()
     with (

@@ -10,7 +10,7 @@ from otcal.config.degradation import Degradation
 from otcal.samples.flavours import FLAVOURS
 from otcal.samples.jets import jet_schema
 from otcal.samples.tables import to_numpy
-from otcal.simulation.degradation import degrade
+from otcal.simulation.degradation import degrade, needed
 
 SCHEMA = jet_schema(FLAVOURS)
 NOTHING = Degradation(seed=3, d0val=0.0, dzval=0.0, dropout=0.0)
@@ -172,3 +172,12 @@ def test_jets_without_constituents_and_no_jets_at_all():
         to_numpy(after["jet_nparticles"]), np.bincount(owners(after), minlength=200)
     )
     assert degrade(jets.slice(0, 0), Degradation()).equals(jets.slice(0, 0))
+
+
+def test_jets_without_an_error_can_be_degraded_otherwise() -> None:
+    table = made(50)
+    spec = Degradation(d0val=0.5, dzval=0.0, dropout=0.2)
+    assert "part_dzerr" not in needed(spec)
+    assert set(needed(Degradation(d0val=0.5, dzval=0.5))) >= {"part_d0err", "part_dzerr"}
+    few = degrade(table.select(needed(spec)), spec)
+    assert few.equals(degrade(table, spec).select(needed(spec)))

@@ -1,0 +1,130 @@
+"""The guide to a user's own jets: its settings are valid and its examples read files."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import pyarrow as pa
+import pytest
+import uproot
+import yaml
+from snakemake.utils import update_config
+
+from otcal.config.samples import Files
+from otcal.config.study import Settings, load_settings
+from otcal.samples.readers.jets import write_jets
+from otcal.samples.tables import row_count
+from support.checkout import ROOT
+from support.layouts import write_ftag, write_jetclass, write_tree, write_upp
+
+GUIDE = (ROOT / "docs/own_data.md").read_text(encoding="utf-8")
+BLOCKS = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)]
+COMMANDS = [
+    shlex.split(line)
+    for text in re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
+    for line in text.splitlines()
+]
+MakeJets = Callable[..., pa.Table]
+N = 60
+
+
+def write_ntuple(path: Path) -> None:
+    """Write the ntuple of the guide's last example."""
+    rng = np.random.default_rng(0)
+    counts = rng.integers(1, 8, N)
+    m = int(counts.sum())
+    tracks = {
+        "trk_pt": rng.uniform(500, 5000, m),
+        "trk_eta": rng.uniform(-2, 2, m),
+        "trk_dphi": rng.normal(0, 0.1, m),
+        "trk_q": rng.choice([-1.0, 1.0], m),
+        "trk_d0": rng.normal(0, 0.1, m),
+        "trk_z0": rng.normal(0, 0.1, m),
+    }
+    branches = {
+        "pt": rng.uniform(2e4, 2e5, N),
+        "eta": rng.uniform(-2, 2, N),
+        "truth": rng.choice([3, 2, 1, -1], N).astype(np.int32),
+    } | {name: ak.unflatten(values, counts) for name, values in tracks.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with uproot.recreate(path) as file:
+        write_tree(file, "events", branches)
+
+
+def write(path: Path, kind: str, make_jets: MakeJets) -> None:
+    """Write a file of a format; ROOT files are ntuples."""
+    if kind == "jetclass":
+        write_jetclass(path, make_jets(N, 1))
+    elif kind == "upp":
+        write_upp(path, N)
+    elif kind == "ftag":
+        rng = np.random.default_rng(1)
+        pt = rng.uniform(2e4, 2e5, N)
+        write_ftag(path, N, jets_pt_btagJes=pt, jets_eta_btagJes=rng.uniform(-2, 2, N))
+    else:
+        write_ntuple(path)
+
+
+def settings(block: dict[str, Any]) -> Settings:
+    merged = yaml.safe_load((ROOT / "config.yaml").read_text())
+    update_config(merged, block)
+    return load_settings(merged)
+
+
+def samples(block: dict[str, Any]) -> list[tuple[str, str, Files]]:
+    """Return study, name and settings of the datasets of a block."""
+    loaded = settings(block)
+    studies = {"latent": loaded.latent, "simplex": loaded.simplex}
+    return [(s, name, one) for s, study in studies.items() for name, one in study.samples.items()]
+
+
+def test_there_is_an_example_for_each_format() -> None:
+    shown = {files.format for block in BLOCKS for _, _, files in samples(block)}
+    assert shown == {"jetclass", "upp", "ftag", "root"}  # parquet is as root
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_an_example_reads_files(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make_jets: MakeJets,
+    block: dict[str, Any],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    loaded = settings(block)
+    studies = {"latent": loaded.latent, "simplex": loaded.simplex}
+    for study, name, files in samples(block):
+        for pattern in files.files:
+            path = Path(re.sub(r"\[(\d)-\d\]", r"\1", pattern).replace("*", "x"))
+            write(path, files.format, make_jets)
+        classes = studies[study].simulation.selection.classes
+        first = next(iter(files.shards(name, classes).values()))
+        write_jets(first, tmp_path / "0.parquet", {})
+        assert 0 < row_count(tmp_path / "0.parquet") <= N
+
+
+@pytest.mark.parametrize("command", [one for one in COMMANDS if one[0] == "python"])
+def test_a_command_runs(tmp_path: Path, make_jets: MakeJets, command: list[str]) -> None:
+    write(tmp_path / command[-1], "jetclass" if "mine" in command[-1] else "root", make_jets)
+    done = subprocess.run(
+        [sys.executable, *command[1:]], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"{command[-1]}: " in done.stdout
+    assert "can be used: jets of the" in done.stdout
+
+
+def test_other_commands_name_presets_that_exist() -> None:
+    others = [one for one in COMMANDS if one[0] != "python"]
+    (snakemake,) = others  # its plan is tested with the workflow
+    presets = snakemake[snakemake.index("--configfile") + 1 :]
+    assert len(presets) == 2
+    assert all((ROOT / preset).is_file() for preset in presets)

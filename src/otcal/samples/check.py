@@ -164,7 +164,7 @@ def _outputs(file: ColumnFile, found: Found) -> None:
     there = set(file.columns)
     if there >= set(LATENT_SCHEMA.names):
         found.format = "our latents"
-        found.uses.append("the latent study, from its map on (results/latent/latents)")
+        found.uses.append("latents: the steps fit_map and calibrate read them")
         return
     if there >= set(score_schema(FLAVOURS).names):
         found.format = "our scores"
@@ -176,7 +176,9 @@ def _outputs(file: ColumnFile, found: Found) -> None:
                 raise InputError(
                     file.path, "p_*", f"do not sum to one in row {row}", "Normalise them"
                 )
-        found.uses.append("the simplex study, from its regions on (results/simplex/scores)")
+        found.uses.append(
+            "scores: the steps build_regions, pretrain_flows and fit_flavour_map read them"
+        )
         return
     for name in sorted(there):
         if name.endswith("_pb") and {name[:-1] + "c", name[:-1] + "u"} <= there:

@@ -74,7 +74,10 @@ def test_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
     p = np.random.default_rng(0).dirichlet(np.ones(3), 20)
     assert check.main([write(p)]) == 0
-    assert "the simplex study, from its regions on" in capsys.readouterr().out
+    assert (
+        "scores: the steps build_regions, pretrain_flows and fit_flavour_map read them"
+        in capsys.readouterr().out
+    )
     p[7] *= 1.1
     assert check.main([write(p)]) == 1
     assert "p_*: do not sum to one in row 7" in capsys.readouterr().err

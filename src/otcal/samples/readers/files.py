@@ -125,7 +125,8 @@ class RootFile(ColumnFile):
     """A TTree."""
 
     def __init__(self, path: str | Path, tree: str) -> None:
-        self._file = uproot.open(path)
+        # Each piece is read once: kept arrays would only be memory.
+        self._file = uproot.open(path, array_cache=None)
         try:
             size, full = Path(path).stat().st_size, self._file.file.fEND
             if size < full:  # what is lost may be behind all that would be read
@@ -150,9 +151,8 @@ class RootFile(ColumnFile):
         super().__init__(path, columns, int(self._tree.num_entries))
 
     def _iterate(self, names: list[str], first: int, last: int, size: int) -> Iterator[pa.Table]:
-        for start in range(first, last, size):
-            stop = min(start + size, last)
-            arrays = self._tree.arrays(names, entry_start=start, entry_stop=stop, how=dict)
+        span = {"entry_start": first, "entry_stop": last}
+        for arrays in self._tree.iterate(names, step_size=size, how=dict, **span):
             yield pa.table({name: _plain(ak.to_arrow(arrays[name])) for name in names})
 
     def close(self) -> None:

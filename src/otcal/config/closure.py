@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from otcal.config.base import Block
+from otcal.config.conditions import Condition
 from otcal.config.splits import Splits
-from otcal.config.transport import Condition
 from otcal.samples.classes import CLASSES
 
 Fractions = dict[str, Annotated[float, Field(ge=0.0, le=1.0)]]

@@ -7,10 +7,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from otcal.config.base import Block
+from otcal.config.conditions import Condition
 from otcal.config.splits import Splits
 from otcal.samples.classes import CLASSES
 
-Condition = Literal["jet_pt", "jet_eta", "jet_phi", "jet_energy", "jet_nparticles"]
 Width = Annotated[int, Field(ge=1)]
 
 

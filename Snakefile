@@ -1,6 +1,7 @@
 # otcal: optimal-transport calibration of jet taggers. Run `snakemake --cores all` for everything, or
 # give a target: latent or simplex (figures and report of one study), validation (simulation against JetClass),
-# conditions (latent maps in bins of jet pT: one for all, one that depends on it, one for each bin).
+# conditions (latent maps in bins of jet pT: one for all, one that depends on it, one for each bin), bundle (calibrations
+# to apply elsewhere).
 
 from snakemake.utils import min_version
 
@@ -25,6 +26,7 @@ include: "workflow/rules/closure.smk"
 include: "workflow/rules/conditions.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/bundle.smk"
 
 
 rule all:

@@ -100,6 +100,10 @@ class Graph:
         """Return tanh a."""
         return self._node("Tanh", a)
 
+    def error_function(self, a: Value) -> Value:
+        """Return erf a."""
+        return self._node("Erf", a)
+
     def sigmoid(self, a: Value) -> Value:
         """Return 1 / (1 + exp(−a))."""
         return self._node("Sigmoid", a)

@@ -10,6 +10,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from otcal.config.base import Block
+from otcal.config.bundle import BundleConfig
 from otcal.config.degradation import Degradation
 from otcal.config.figures import FiguresConfig
 from otcal.config.mixture import MixtureConfig
@@ -48,6 +49,7 @@ class SimplexStudy(Block):
     uncertainty: UncertaintyConfig = UncertaintyConfig()
     maps: FlavourMaps = FlavourMaps()
     closure: SimplexClosureConfig = SimplexClosureConfig()
+    bundle: BundleConfig = BundleConfig()
     tables: SimplexTables = SimplexTables()
     figures: FiguresConfig = FiguresConfig()
 

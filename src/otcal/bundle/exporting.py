@@ -1,0 +1,326 @@
+"""Export the maps of a finished study as a bundle: ONNX models, scale factors and model card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from otcal.bundle.calibration import Calibration
+from otcal.bundle.card import NOMINAL, Card, Range, write_card
+from otcal.bundle.card import Head as HeadFile
+from otcal.bundle.onnx_head import OUTPUTS, head_model
+from otcal.bundle.onnx_map import map_model, probability_model
+from otcal.bundle.scale_factors import correction_set
+from otcal.closure.simplex_samples import variation_files
+from otcal.config.bundle import BundleConfig
+from otcal.config.splits import Splits
+from otcal.runtime.errors import InputError
+from otcal.runtime.files import read_json, write_text
+from otcal.runtime.provenance import record
+from otcal.samples import classes, tables
+from otcal.samples.flavours import FLAVOURS, index
+from otcal.samples.latents import read_latents
+from otcal.tagger.head import load_head
+from otcal.transport.fitted import TransportMap, description_path
+from otcal.transport.flavour_samples import simulated
+from otcal.transport.simplex_maps import SimplexMap
+
+Study = Literal["simplex", "latent"]
+
+AGREEMENT = 1e-5
+"""Largest difference of an exported model to its map, in units of the largest output or 1."""
+
+CHECKED = 10_000
+"""Most jets that an exported model is compared on."""
+
+SCALE_FACTORS = "scale_factors.json"
+
+
+def export_bundle(
+    study: Study, directory: Path, output: Path, spec: BundleConfig, force: bool = False
+) -> Card:
+    """Write a bundle from the files of a finished study, and return its card.
+
+    Parameters
+    ----------
+    study
+        Which study the files are of.
+    directory
+        Its directory, such as ``results/simplex``.
+    output
+        Directory to write; it appears whole or not at all.
+    spec
+        Working points of the scale factors.
+    force
+        Replace an output that exists.
+
+    Raises
+    ------
+    InputError
+        When a file of the study is missing or not what it should be, when the output exists, or
+        when an exported model does not agree with its map.
+    """
+    with _whole_directory(output, force) as temporary:
+        if study == "simplex":
+            return _export_simplex(directory, temporary, spec)
+        return _export_latent(directory, temporary, spec)
+
+
+def _export_simplex(study: Path, output: Path, spec: BundleConfig) -> Card:
+    scores = study / "scores/simulation.parquet"
+    nominal = {name: study / f"maps/{name}/nominal.safetensors" for name in FLAVOURS}
+    lists = {name: study / f"maps/{name}/variations.json" for name in FLAVOURS}
+    floor = tables.read_provenance(scores).get("spec", {}).get("floor")
+    maps: dict[str, dict[str, str]] = {}
+    validity, jets, test, agreement = {}, {}, {}, 0.0
+    for name in FLAVOURS:
+        shares = _splits(nominal[name])
+        sample = {
+            split: simulated(scores, name, shares, split).p.astype(np.float32)
+            for split in ("train", "test")
+        }
+        columns = np.split(sample["train"], len(FLAVOURS), axis=1)
+        validity[name] = {
+            f"p_{part}": _range(values) for part, values in zip(FLAVOURS, columns, strict=True)
+        }
+        jets[name] = {split: len(p) for split, p in sample.items()}
+        test[name] = sample["test"]
+        paths = {NOMINAL: nominal[name], **variation_files(lists[name])}
+        maps[name], largest = _write_flavour(name, paths, output, sample["test"][:CHECKED])
+        agreement = max(agreement, largest)
+    card = Card(
+        study="simplex",
+        kind="probabilities",
+        columns=tuple(f"p_{name}" for name in FLAVOURS),
+        width=1,
+        conditions=(),
+        floor=floor,
+        label="label",
+        labels={index(name): name for name in FLAVOURS},
+        maps=maps,
+        validity=validity,
+    )
+    _check_variations(maps, lists)
+    _write_scale_factors(output, card, test, spec)
+    uncertainty = study / "uncertainty/variations.json"
+    inputs = [scores, *nominal.values(), *lists.values(), uncertainty, study / "summary.json"]
+    summary = _summary(study)
+    notes = {
+        "provenance": _provenance(spec, inputs, list(nominal.values()), jets),
+        "closure": _below(summary, "simplex.closure."),
+        "uncertainties": {
+            "covers": "fractions of the control regions; not the flows' statistical error",
+            "variations": _variations(uncertainty),
+            "composition": _below(summary, "simplex.composition."),
+        },
+        "agreement": {"largest_difference": agreement, "required": AGREEMENT},
+    }
+    card = replace(card, notes=notes)
+    write_card(output, card)
+    return card
+
+
+def _write_flavour(
+    flavour: str, paths: Mapping[str, Path], output: Path, p: NDArray[np.float32]
+) -> tuple[dict[str, str], float]:
+    """Write the models of a flavour; equal maps share one. Return files and largest difference."""
+    written: dict[bytes, str] = {}
+    files, largest = {}, 0.0
+    for variation, path in paths.items():
+        flavour_map = SimplexMap.load(path, flavour)
+        model = probability_model(flavour_map.map, flavour_map.space, {"flavour": flavour})
+        content = model.SerializeToString(deterministic=True)
+        key = hashlib.sha256(content).digest()
+        if key not in written:
+            written[key] = f"{flavour}-{variation}.onnx"
+            onnx.save(model, output / written[key])
+            expected = flavour_map(p.astype(np.float64)).p
+            found = _difference(output / written[key], p, [expected])
+            largest = max(largest, found)
+        files[variation] = written[key]
+    return files, largest
+
+
+def _check_variations(maps: Mapping[str, Mapping[str, str]], lists: Mapping[str, Path]) -> None:
+    first, *others = maps
+    for name in others:
+        if list(maps[name]) != list(maps[first]):
+            raise InputError(
+                lists[name],
+                "maps",
+                f"are of {', '.join(maps[name])}",
+                f"{lists[first]} has {', '.join(maps[first])}: run vary_flavour_maps again",
+            )
+
+
+def _write_scale_factors(
+    output: Path, card: Card, test: Mapping[str, NDArray[np.float32]], spec: BundleConfig
+) -> None:
+    calibration = Calibration(output, card, threads=1)
+    moved = {}
+    for name, p in test.items():
+        columns = dict(zip(card.columns, p.T, strict=True)) | {
+            card.label: np.full(len(p), index(name))
+        }
+        new = calibration(columns)
+        moved[name] = {
+            variation: np.stack(
+                [new[_column(part, variation)] for part in card.columns], axis=1
+            ).astype(np.float64)
+            for variation in (NOMINAL, *card.variations)
+        }
+    raw = {name: p.astype(np.float64) for name, p in test.items()}
+    write_text(output / SCALE_FACTORS, correction_set(raw, moved, spec.working_points) + "\n")
+
+
+def _column(name: str, variation: str) -> str:
+    return f"calibrated_{name}" + ("" if variation == NOMINAL else f"_{variation}")
+
+
+def _export_latent(study: Path, output: Path, spec: BundleConfig) -> Card:
+    path, source = study / "transport/map.safetensors", study / "latents/source.parquet"
+    transport_map = TransportMap.load(path)
+    settings = _notes(path)["provenance"]["spec"]
+    layer, names = settings["layer"], settings["classes"]
+    labels = [classes.index(name) for name in names]
+    shares = Splits(**settings["splits"]).fractions()
+    found = read_latents(source, [layer, "jet_id"], shares, "train", labels, output)
+    train = np.asarray(found[layer])
+    test = read_latents(source, [layer], shares, "test", labels)[layer][:CHECKED]
+    onnx.save(map_model(transport_map, {"layer": layer}), output / "map.onnx")
+    moved = transport_map.transport(test)
+    agreement = _difference(output / "map.onnx", test, [moved])
+    head = load_head(study / "tagger/tagger.safetensors")
+    onnx.save(head_model(head), output / "head.onnx")
+    with torch.no_grad():
+        layers = [values.numpy() for values in head.from_z128(torch.from_numpy(moved))]
+    agreement = max(agreement, _difference(output / "head.onnx", moved, layers))
+    inputs = [path, description_path(path), source, study / "tagger/tagger.safetensors"]
+    summary = _summary(study)
+    notes = {
+        "provenance": _provenance(spec, inputs, [path], {"map": {"train": len(train)}}),
+        "closure": _below(summary, "latent.auc.") | _below(summary, "latent.map."),
+        "uncertainties": {"covers": "none: the latent study has no variations", "variations": []},
+        "agreement": {"largest_difference": agreement, "required": AGREEMENT},
+    }
+    card = Card(
+        study="latent",
+        kind="latent",
+        columns=(layer,),
+        width=transport_map.dimension,
+        conditions=(),
+        floor=None,
+        label="label",
+        labels=dict.fromkeys(labels, "map"),
+        maps={"map": {NOMINAL: "map.onnx"}},
+        validity={"map": {layer: _range(train)}},
+        head=HeadFile("head.onnx", dict(zip(OUTPUTS, head.widths[1:], strict=True))),
+        notes=notes,
+    )
+    write_card(output, card)
+    return card
+
+
+def _difference(path: Path, x: NDArray[np.float32], expected: list[NDArray[Any]]) -> float:
+    """Return the largest difference of a model's outputs to those expected, checked."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    found = session.run(None, {session.get_inputs()[0].name: x})
+    largest = max(
+        float(np.abs(a - b).max(initial=0.0)) / max(1.0, float(np.abs(b).max(initial=0.0)))
+        for a, b in zip(found, expected, strict=True)
+    )
+    if not largest < AGREEMENT:
+        raise InputError(
+            path.name,
+            "outputs",
+            f"differ from the map's by {largest:.2g} on onnxruntime {onnxruntime.__version__}",
+            "Use another version of onnxruntime",
+        )
+    return largest
+
+
+def _range(values: NDArray[np.float32]) -> Range:
+    return Range(values.min(axis=0), values.max(axis=0))
+
+
+def _notes(path: Path) -> dict[str, Any]:
+    notes = read_json(description_path(path)).get("notes", {})
+    if "provenance" not in notes:
+        raise InputError(
+            description_path(path), "notes.provenance", "is missing", "Fit the map in the workflow"
+        )
+    return dict(notes)
+
+
+def _splits(path: Path) -> Splits:
+    return Splits(**_notes(path)["provenance"]["spec"]["splits"])
+
+
+def _provenance(
+    spec: BundleConfig, inputs: list[Path], maps: list[Path], jets: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Say with which settings, seeds, jets and code the maps were fitted and exported."""
+    fits = {path.parent.name: _notes(path)["provenance"] for path in maps}
+    settings = {name: fit["spec"] for name, fit in fits.items()}
+    text = json.dumps(settings, sort_keys=True)
+    return {
+        "export": record("export_bundle", spec.model_dump(mode="json"), inputs),
+        "fits": fits,
+        "seeds": {name: fit["seed"] for name, fit in fits.items()},
+        "settings_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "jets": jets,
+    }
+
+
+def _summary(study: Path) -> dict[str, float]:
+    return dict(read_json(study / "summary.json"))
+
+
+def _below(summary: Mapping[str, float], prefix: str) -> dict[str, float]:
+    return {key: value for key, value in summary.items() if key.startswith(prefix)}
+
+
+def _variations(path: Path) -> list[dict[str, Any]]:
+    content = read_json(path)
+    try:
+        return [dict(one) for one in content["variations"]]
+    except (KeyError, TypeError, ValueError):
+        raise InputError(
+            path, "variations", "are missing", "Pass the output of propagate_uncertainty"
+        ) from None
+
+
+@contextmanager
+def _whole_directory(path: Path, force: bool) -> Iterator[Path]:
+    """Yield a temporary directory that takes the place of `path` when the block succeeds."""
+    if path.exists() and not force:
+        raise InputError(path, "directory", "exists", "Choose another name, or pass --force")
+    if path.exists() and not path.is_dir():
+        raise InputError(path, "directory", "is a file", "Choose another name")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary, old = (
+        path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("part", "old")
+    )
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.exists():
+            path.rename(old)
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,128 @@
+"""Add columns to a table of an HDF5 file; everything else in it stays as it is.
+
+A table is a data set of a compound type, whose fields are the columns (as in ATLAS's files for
+flavour tagging), or a group, whose data sets are the columns.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from otcal.bundle.rewriting import Request, choose, readable
+from otcal.runtime.errors import InputError
+
+_BESIDE = "_otcal_new"
+
+
+def rewrite(source: Path, output: Path, request: Request) -> None:
+    """Write a copy of `source` with the new columns.
+
+    The file is copied byte by byte. A compound data set is then replaced by a wider one of the same
+    layout, filters and attributes; the room of the old one stays in the file (`h5repack` frees it).
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read, or its columns are not those that the request needs.
+    """
+    with readable(source, OSError, RuntimeError):
+        with h5py.File(source, "r") as file:
+            name = choose(source, _tables(file, request.table), request.table, "table")
+        shutil.copyfile(source, output)
+        with h5py.File(output, "r+") as file:
+            if isinstance(file[name], h5py.Group):
+                _extend_group(source, file[name], request)
+            else:
+                _replace(source, file, name, request)
+
+
+def _tables(file: h5py.File, wanted: str | None) -> list[str]:
+    """Return compound data sets with one row per jet, and the group that is asked for."""
+    found: list[str] = []
+
+    def visit(name: str, node: Any) -> None:
+        if isinstance(node, h5py.Dataset) and node.dtype.names and node.ndim == 1:
+            found.append(name)
+
+    file.visititems(visit)
+    if wanted is not None and isinstance(file.get(wanted), h5py.Group):
+        found.append(wanted)
+    return found
+
+
+def _slices(rows: int, chunk: int) -> Iterator[slice]:
+    for start in range(0, rows, chunk):
+        yield slice(start, min(start + chunk, rows))
+
+
+def _extend_group(path: Path, group: h5py.Group, request: Request) -> None:
+    sets = {name: node for name, node in group.items() if isinstance(node, h5py.Dataset)}
+    request.check(path, list(group))
+    for name, column in request.columns.items():
+        if column not in sets:
+            raise InputError(path, column, "is not a data set", f"Name the data set of {name}")
+    lengths = {column: len(sets[column]) for column in request.columns.values()}
+    if len(set(lengths.values())) > 1:
+        raise InputError(path, group.name, f"has columns of lengths {lengths}", "Choose one table")
+    rows = next(iter(lengths.values()))
+    layout = {"chunks": True, "shuffle": True, "compression": "gzip"} if rows else {}
+    new = {
+        name: group.create_dataset(name, (rows, *values.shape[1:]), values.dtype, **layout)
+        for name, values in request.empty().items()
+    }
+    for piece in _slices(rows, request.chunk):
+        given = {
+            name: request.check_values(path, name, sets[column][piece])
+            for name, column in request.columns.items()
+        }
+        for name, values in request.compute(given).items():
+            new[name][piece] = values
+
+
+def _replace(path: Path, file: h5py.File, name: str, request: Request) -> None:
+    old = file[name]
+    request.check(path, old.dtype.names)
+    wider = file.create_dataset(
+        name + _BESIDE,
+        old.shape,
+        _wider(old.dtype, request.empty()),
+        maxshape=old.maxshape if old.chunks else None,
+        chunks=old.chunks,
+        compression=old.compression,
+        compression_opts=old.compression_opts,
+        shuffle=old.shuffle,
+        fletcher32=old.fletcher32,
+    )
+    for key in old.attrs:
+        # With its own type, as h5py would choose another one for some.
+        wider.attrs.create(key, old.attrs[key], dtype=old.attrs.get_id(key).dtype)
+    for piece in _slices(len(old), request.chunk):
+        wider[piece] = _widened(path, old[piece], wider.dtype, request)
+    del file[name]
+    file.move(name + _BESIDE, name)
+
+
+def _wider(kind: np.dtype[Any], new: dict[str, NDArray[Any]]) -> np.dtype[Any]:
+    fields: list[Any] = [(field, kind[field]) for field in kind.names or ()]
+    fields += [(name, values.dtype, values.shape[1:]) for name, values in new.items()]
+    return np.dtype(fields)
+
+
+def _widened(path: Path, rows: NDArray[Any], kind: np.dtype[Any], request: Request) -> NDArray[Any]:
+    given = {
+        name: request.check_values(path, name, rows[column])
+        for name, column in request.columns.items()
+    }
+    result = np.empty(rows.shape, kind)
+    for field in rows.dtype.names or ():
+        result[field] = rows[field]
+    for name, values in request.compute(given).items():
+        result[name] = values
+    return result

@@ -1,0 +1,208 @@
+"""Bundles of finished studies: models against torch, the card's content, what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import correctionlib
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from otcal.bundle.card import CARD, NOMINAL, read_card
+from otcal.bundle.exporting import AGREEMENT, SCALE_FACTORS, export_bundle
+from otcal.bundle.scale_factors import correction_set
+from otcal.config.bundle import BundleConfig, WorkingPoints
+from otcal.runtime.errors import InputError
+from otcal.runtime.files import read_json, write_json
+from otcal.samples import splits
+from otcal.samples.flavours import FLAVOURS
+from otcal.samples.latents import read_latents
+from otcal.simplex import discriminant
+from otcal.tagger.head import load_head
+from otcal.transport.fitted import TransportMap
+from otcal.transport.simplex_maps import SimplexMap
+from support.bundles import JETS, SPLITS, VARIATIONS, probabilities
+
+
+def run(path: Path, x: np.ndarray) -> list[np.ndarray]:
+    session = onnxruntime.InferenceSession(path)
+    return session.run(None, {session.get_inputs()[0].name: x.astype(np.float32)})
+
+
+def test_every_model_is_the_map_of_its_flavour_and_variation(
+    bundle: Path, studies: dict[str, Path]
+) -> None:
+    card = read_card(bundle)
+    assert list(card.maps) == list(FLAVOURS)
+    assert card.variations == list(VARIATIONS)
+    for k, flavour in enumerate(FLAVOURS):
+        p = probabilities(k, 400, 5)
+        images = []
+        for variation, file in card.maps[flavour].items():
+            path = studies["simplex"] / f"maps/{flavour}/{variation}.safetensors"
+            expected = SimplexMap.load(path, flavour)(p).p
+            np.testing.assert_allclose(run(bundle / file, p)[0], expected, rtol=0, atol=1e-5)
+            images.append(expected)
+        assert np.abs(images[1] - images[0]).max() > 0.01
+    # Variations that leave a flavour alone have the nominal model.
+    assert card.maps["c"]["eigen2_up"] == card.maps["c"][NOMINAL]
+    assert card.maps["b"]["eigen2_up"] != card.maps["b"][NOMINAL]
+
+
+def test_models_of_the_latent_study_are_its_map_and_head(
+    latent_bundle: Path, studies: dict[str, Path]
+) -> None:
+    card = read_card(latent_bundle)
+    assert card.labels == {0: "map", 1: "map"}
+    assert card.head is not None
+    assert card.head.outputs == {"zp128": 128, "z10": 10}
+    z = np.random.default_rng(8).normal(size=(300, 128)).astype(np.float32)
+    study = studies["latent"]
+    moved = TransportMap.load(study / "transport/map.safetensors").transport(z)
+    (found,) = run(latent_bundle / card.maps["map"][NOMINAL], z)
+    assert np.abs(found - moved).max() < 1e-5 * np.abs(moved).max()
+    layers = load_head(study / "tagger/tagger.safetensors").from_z128(torch.from_numpy(moved))
+    for one, expected in zip(run(latent_bundle / card.head.file, moved), layers, strict=True):
+        np.testing.assert_allclose(one, expected.numpy(), rtol=0, atol=1e-5)
+
+
+def test_validity_is_the_range_of_the_jets_that_fitted_the_map(
+    bundle: Path, latent_bundle: Path, studies: dict[str, Path]
+) -> None:
+    ids = np.arange(JETS)
+    train = splits.select(ids, SPLITS, "train")
+    p = probabilities(0, JETS, 1)[train]
+    found = read_card(bundle).validity["b"]["p_c"]
+    assert found.low[0] == pytest.approx(p[:, 1].min(), rel=1e-6)
+    assert found.high[0] == pytest.approx(p[:, 1].max(), rel=1e-6)
+    z = read_latents(
+        studies["latent"] / "latents/source.parquet", ["z128"], SPLITS, "train", [0, 1]
+    )["z128"]
+    found = read_card(latent_bundle).validity["map"]["z128"]
+    np.testing.assert_array_equal(found.low, z.min(axis=0))
+    np.testing.assert_array_equal(found.high, z.max(axis=0))
+
+
+def test_the_card_says_where_the_maps_come_from_and_how_good_they_are(bundle: Path) -> None:
+    notes = read_card(bundle).notes
+    assert notes["closure"] == {"simplex.closure.w1_ratio.b_c.1": 0.15}
+    assert notes["uncertainties"]["composition"] == {"simplex.composition.error.r.b": 0.01}
+    assert [one["name"] for one in notes["uncertainties"]["variations"]] == list(VARIATIONS)
+    assert notes["provenance"]["seeds"] == dict.fromkeys(FLAVOURS, 7)
+    jets = notes["provenance"]["jets"]["b"]
+    train = splits.select(np.arange(JETS), SPLITS, "train")
+    assert jets["train"] == int(train.sum())
+    assert 0 < notes["agreement"]["largest_difference"] < AGREEMENT
+    assert "NaN" in read_json(bundle / CARD)["outside"]
+
+
+def test_equal_studies_give_equal_bytes(
+    bundle: Path, studies: dict[str, Path], tmp_path: Path
+) -> None:
+    export_bundle("simplex", studies["simplex"], tmp_path / "again", BundleConfig())
+    for path in bundle.iterdir():
+        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_an_output_is_replaced_only_by_force_and_as_a_whole(
+    studies: dict[str, Path], tmp_path: Path
+) -> None:
+    output = tmp_path / "bundle"
+    output.mkdir()
+    (output / "stale.onnx").write_text("old")
+    with pytest.raises(InputError, match=r"exists.*--force"):
+        export_bundle("latent", studies["latent"], output, BundleConfig())
+    broken = tmp_path / "latent"
+    shutil.copytree(studies["latent"], broken)
+    (broken / "summary.json").unlink()
+    with pytest.raises(InputError, match=r"summary\.json.*does not exist"):
+        export_bundle("latent", broken, output, BundleConfig(), force=True)
+    assert [path.name for path in output.iterdir()] == ["stale.onnx"]
+    export_bundle("latent", studies["latent"], output, BundleConfig(), force=True)
+    assert not (output / "stale.onnx").exists()
+    read_card(output)
+    assert {path.name for path in tmp_path.iterdir()} == {"bundle", "latent"}
+
+
+@pytest.fixture
+def copy(bundle: Path, tmp_path: Path) -> Path:
+    shutil.copytree(bundle, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def test_a_copied_bundle_is_a_bundle(copy: Path, bundle: Path) -> None:
+    assert read_card(copy).maps == read_card(bundle).maps
+
+
+def test_a_changed_or_missing_file_is_named(copy: Path) -> None:
+    path = copy / "b-nominal.onnx"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"b-nominal\.onnx: SHA-256.*Copy the whole bundle"):
+        read_card(copy)
+    path.unlink()
+    with pytest.raises(InputError, match=r"b-nominal\.onnx: file: does not exist"):
+        read_card(copy)
+
+
+def test_an_edited_card_and_another_version_are_refused(copy: Path) -> None:
+    content = read_json(copy / CARD)
+    content["labels"]["maps"]["0"] = "c"
+    write_json(copy / CARD, content)
+    with pytest.raises(InputError, match=r"card\.json: sha256: is not that of the card"):
+        read_card(copy)
+    write_json(copy / CARD, {**content, "format": "otcal.bundle/2"})
+    with pytest.raises(InputError, match=r'format: is "otcal.bundle/2", this version.*Export'):
+        read_card(copy)
+    (copy / CARD).unlink()
+    with pytest.raises(InputError, match=r"card\.json: is not there"):
+        read_card(copy)
+
+
+def test_scale_factors_are_those_of_the_maps(bundle: Path, studies: dict[str, Path]) -> None:
+    corrections = correctionlib.CorrectionSet.from_file(str(bundle / SCALE_FACTORS))
+    assert set(corrections) == {"b_c_kappa1", "c_l_kappa1", "hf_l_kappa1"}
+    correction = corrections["b_c_kappa1"]
+    test = splits.select(np.arange(3 * JETS), SPLITS, "test")
+    p = {
+        name: probabilities(k, JETS, 1)[test[k * JETS : (k + 1) * JETS]]
+        for k, name in enumerate(FLAVOURS)
+    }
+    values = discriminant("b_c", p["b"], 1.0)
+    edges = np.quantile(values, 1 - np.array(WorkingPoints().efficiencies))
+    for name in ("b", "c", "light"):
+        found = {}
+        for variation in (NOMINAL, *VARIATIONS):
+            path = studies["simplex"] / f"maps/{name}/{variation}.safetensors"
+            moved = SimplexMap.load(path, name)(p[name]).p
+            before, after = (discriminant("b_c", one, 1.0) for one in (p[name], moved))
+            tight = [(one > edges[-1]).mean() for one in (before, after)]
+            found[variation] = tight[1] / tight[0]
+            result = correction.evaluate(variation, name, 0.5 * (1 + edges[-1]))
+            # A jet next to an edge may be on its other side in single precision.
+            assert result == pytest.approx(found[variation], abs=2 / (before > edges[-1]).sum())
+        shifts = np.array([found[one] - found[NOMINAL] for one in VARIATIONS]).reshape(2, 2)
+        up = np.sqrt((shifts.max(axis=1).clip(0) ** 2).sum())
+        total = correction.evaluate("up", name, 0.5 * (1 + edges[-1])) - found[NOMINAL]
+        assert total == pytest.approx(up, abs=4 / (p[name].shape[0] * 0.01))
+    # Weights leave the number of jets of a flavour as it is.
+    weights = correction.evaluate("nominal", "b", values)
+    assert weights.mean() == pytest.approx(1.0, abs=1e-6)
+
+
+def test_working_points_that_coincide_are_refused() -> None:
+    p = {name: np.full((10, 3), 1 / 3) for name in FLAVOURS}
+    moved = {name: {NOMINAL: values} for name, values in p.items()}
+    with pytest.raises(InputError, match="efficiencies: give equal working points"):
+        correction_set(p, moved, WorkingPoints())
+
+
+def test_the_card_is_plain_json(bundle: Path) -> None:
+    text = (bundle / CARD).read_text()
+    content = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in the card"))
+    assert set(content["files"]) == {one.name for one in bundle.iterdir()} - {CARD}

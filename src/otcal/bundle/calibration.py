@@ -174,10 +174,11 @@ class Calibration:
         for variation in self.variations:
             file = self.card.maps[name][variation]
             if file not in found:
-                found[file] = self._run(file, x, conditions)[0]
+                found[file] = self.run(file, x, conditions)[0]
         return [found[self.card.maps[name][variation]] for variation in self.variations]
 
-    def _run(self, file: str, x: Array, conditions: Array) -> list[Array]:
+    def run(self, file: str, x: Array, conditions: Array) -> list[Array]:
+        """Return the outputs of one of the bundle's models for inputs (n, d) and (n, k)."""
         model = self._models[file]
         first, *other = (one.name for one in model.get_inputs())
         pieces = []
@@ -211,7 +212,7 @@ class Calibration:
         rows = np.flatnonzero(np.isfinite(values).all(axis=1))
         if len(rows):
             empty = np.empty((len(rows), 0), np.float32)
-            found = self._run(head.file, values[rows], empty)
+            found = self.run(head.file, values[rows], empty)
             for layer, outputs in zip(layers.values(), found, strict=True):
                 layer[rows] = outputs
         return layers

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from otcal.bundle.rewriting import Request, choose, readable
 from otcal.runtime.errors import InputError
+from otcal.runtime.files import full
 
 _BESIDE = "_otcal_new"
+_UNREADABLE = (OSError, RuntimeError)
 
 
 def rewrite(source: Path, output: Path, request: Request) -> None:
@@ -32,15 +34,23 @@ def rewrite(source: Path, output: Path, request: Request) -> None:
     InputError
         When the file cannot be read, or its columns are not those that the request needs.
     """
-    with readable(source, OSError, RuntimeError):
-        with h5py.File(source, "r") as file:
-            name = choose(source, _tables(file, request.table), request.table, "table")
-        shutil.copyfile(source, output)
+    with readable(source, *_UNREADABLE), h5py.File(source, "r") as file:
+        name = choose(source, _tables(file, request.table), request.table, "table")
+    shutil.copyfile(source, output)
+    try:
         with h5py.File(output, "r+") as file:
             if isinstance(file[name], h5py.Group):
                 _extend_group(source, file[name], request)
             else:
                 _replace(source, file, name, request)
+            file.flush()  # closing would not say that the disk is full
+    except _UNREADABLE as error:
+        if full(error) is not None:
+            raise
+        problem = " ".join(str(error).split())[:200]
+        raise InputError(
+            output.parent, "file", f"cannot be written ({problem})", "Check the space there"
+        ) from error
 
 
 def _tables(file: h5py.File, wanted: str | None) -> list[str]:
@@ -78,10 +88,9 @@ def _extend_group(path: Path, group: h5py.Group, request: Request) -> None:
         for name, values in request.empty().items()
     }
     for piece in _slices(rows, request.chunk):
-        given = {
-            name: request.check_values(path, name, sets[column][piece])
-            for name, column in request.columns.items()
-        }
+        with readable(path, *_UNREADABLE):
+            read = {name: sets[column][piece] for name, column in request.columns.items()}
+        given = {name: request.check_values(path, name, values) for name, values in read.items()}
         for name, values in request.compute(given).items():
             new[name][piece] = values
 
@@ -104,7 +113,9 @@ def _replace(path: Path, file: h5py.File, name: str, request: Request) -> None:
         # With its own type, as h5py would choose another one for some.
         wider.attrs.create(key, old.attrs[key], dtype=old.attrs.get_id(key).dtype)
     for piece in _slices(len(old), request.chunk):
-        wider[piece] = _widened(path, old[piece], wider.dtype, request)
+        with readable(path, *_UNREADABLE):
+            rows = old[piece]
+        wider[piece] = _widened(path, rows, wider.dtype, request)
     del file[name]
     file.move(name + _BESIDE, name)
 

@@ -23,12 +23,18 @@ def rewrite(source: Path, output: Path, request: Request) -> None:
     InputError
         When the file cannot be read, or its columns are not those that the request needs.
     """
-    with readable(source, pa.ArrowException, OSError), pq.ParquetFile(source) as file:
+    with (
+        readable(source, pa.ArrowException, OSError),
+        # Buffered ahead, what has been read would stay in memory as long as the file is open.
+        pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=False) as file,
+    ):
         schema = file.schema_arrow
         request.check(source, schema.names)
         new = [_field(name, values) for name, values in request.empty().items()]
         complete = pa.schema([*schema, *new], metadata=schema.metadata)
-        with pq.ParquetWriter(output, complete, compression=_codecs(file, new)) as writer:
+        with pq.ParquetWriter(
+            output, complete, compression=_codecs(file, new), write_page_checksum=True
+        ) as writer:
             for group in range(file.num_row_groups):
                 for batch in file.iter_batches(request.chunk, row_groups=[group]):
                     writer.write_batch(_extended(source, batch, complete, request))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -82,7 +83,9 @@ def parquet(path: Path) -> pa.Table:
     schema = table.schema.set(table.schema.names.index("jet_id"), field)
     table = table.cast(schema.with_metadata({"production": "v7"}))
     codecs = dict.fromkeys(COLUMNS, "snappy") | {"label": "gzip"}
-    with pq.ParquetWriter(path, table.schema, compression=codecs) as writer:
+    with pq.ParquetWriter(
+        path, table.schema, compression=codecs, write_page_checksum=True
+    ) as writer:
         for start, stop in ((0, 50), (50, 250), (250, N)):
             writer.write_table(table.slice(start, stop - start))
     return pq.read_table(path)
@@ -319,6 +322,36 @@ def test_a_file_that_is_cut_off_leaves_nothing(
     table = {"parquet": [], "h5": ["--table", "jets"], "root": ["--table", "jets/tree"]}[suffix]
     message = refused(capsys, bundle, path, tmp_path / f"out.{suffix}", *table)
     assert f"in.{suffix}: file: cannot be read" in message
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "root"])
+def test_a_full_disk_is_named_and_leaves_nothing(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    path = tmp_path / f"in.{suffix}"
+    {"parquet": parquet, "root": lambda path: root(path, True)}[suffix](path)
+    table = {"parquet": [], "root": ["--table", "jets/tree"]}[suffix]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 500, hard))
+    try:
+        message = refused(capsys, bundle, path, tmp_path / f"out.{suffix}", *table)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert f"out.{suffix}: file: cannot be written (File too large)" in message
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_flipped_byte_is_found_by_the_checksum_of_its_page(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "in.parquet"
+    parquet(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 4] ^= 1
+    path.write_bytes(content)
+    message = refused(capsys, bundle, path, tmp_path / "out.parquet")
+    assert "in.parquet: file: cannot be read" in message
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
 
 

@@ -1,4 +1,4 @@
-"""The command `otcal`: export the calibration of a finished study, and apply it to jets."""
+"""The command `otcal`: check files, export a finished study's calibration, apply it to jets."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from otcal.commands import apply, export
+from otcal.commands import apply, check, export
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import full_disk_named
 
-COMMANDS = (export, apply)
+COMMANDS = (check, export, apply)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

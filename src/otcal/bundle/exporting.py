@@ -147,7 +147,7 @@ def _write_flavour(
             written[key] = f"{flavour}-{variation}.onnx"
             onnx.save(model, output / written[key])
             expected = flavour_map(p.astype(np.float64)).p
-            found = _difference(output / written[key], p, [expected])
+            found = _difference(output / written[key], [p], [expected])
             largest = max(largest, found)
         files[variation] = written[key]
     return files, largest
@@ -194,23 +194,27 @@ def _export_latent(study: Path, output: Path, spec: BundleConfig) -> Card:
     transport_map = TransportMap.load(path)
     settings = _notes(path)["provenance"]["spec"]
     layer, names = settings["layer"], settings["classes"]
+    given = _notes(path).get("conditions", [])
     labels = [classes.index(name) for name in names]
     shares = Splits(**settings["splits"]).fractions()
-    found = read_latents(source, [layer, "jet_id"], shares, "train", labels, output)
-    train = np.asarray(found[layer])
-    test = read_latents(source, [layer], shares, "test", labels)[layer][:CHECKED]
+    train = read_latents(source, [layer, *given], shares, "train", labels, output)
+    tested = read_latents(source, [layer, *given], shares, "test", labels)
+    test = tested[layer][:CHECKED]
+    inputs = [test]
+    if given:
+        inputs.append(np.stack([tested[name][:CHECKED] for name in given], axis=1))
     onnx.save(map_model(transport_map, {"layer": layer}), output / "map.onnx")
-    moved = transport_map.transport(test)
-    agreement = _difference(output / "map.onnx", test, [moved])
+    moved = transport_map.transport(*inputs)
+    agreement = _difference(output / "map.onnx", inputs, [moved])
     head = load_head(study / "tagger/tagger.safetensors")
     onnx.save(head_model(head), output / "head.onnx")
     with torch.no_grad():
         layers = [values.numpy() for values in head.from_z128(torch.from_numpy(moved))]
-    agreement = max(agreement, _difference(output / "head.onnx", moved, layers))
-    inputs = [path, description_path(path), source, study / "tagger/tagger.safetensors"]
+    agreement = max(agreement, _difference(output / "head.onnx", [moved], layers))
+    files = [path, description_path(path), source, study / "tagger/tagger.safetensors"]
     summary = _summary(study)
     notes = {
-        "provenance": _provenance(spec, inputs, [path], {"map": {"train": len(train)}}),
+        "provenance": _provenance(spec, files, [path], {"map": {"train": len(train[layer])}}),
         "closure": _below(summary, "latent.auc.") | _below(summary, "latent.map."),
         "uncertainties": {"covers": "none: the latent study has no variations", "variations": []},
         "agreement": {"largest_difference": agreement, "required": AGREEMENT},
@@ -220,12 +224,12 @@ def _export_latent(study: Path, output: Path, spec: BundleConfig) -> Card:
         kind="latent",
         columns=(layer,),
         width=transport_map.dimension,
-        conditions=(),
+        conditions=tuple(given),
         floor=None,
         label="label",
         labels=dict.fromkeys(labels, "map"),
         maps={"map": {NOMINAL: "map.onnx"}},
-        validity={"map": {layer: _range(train)}},
+        validity={"map": {name: _range(np.asarray(train[name])) for name in (layer, *given)}},
         head=HeadFile("head.onnx", dict(zip(OUTPUTS, head.widths[1:], strict=True))),
         notes=notes,
     )
@@ -233,12 +237,15 @@ def _export_latent(study: Path, output: Path, spec: BundleConfig) -> Card:
     return card
 
 
-def _difference(path: Path, x: NDArray[np.float32], expected: list[NDArray[Any]]) -> float:
+def _difference(
+    path: Path, inputs: list[NDArray[np.float32]], expected: list[NDArray[Any]]
+) -> float:
     """Return the largest difference of a model's outputs to those expected, checked."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    found = session.run(None, {session.get_inputs()[0].name: x})
+    names = [one.name for one in session.get_inputs()]
+    found = session.run(None, dict(zip(names, inputs, strict=True)))
     largest = max(
         float(np.abs(a - b).max(initial=0.0)) / max(1.0, float(np.abs(b).max(initial=0.0)))
         for a, b in zip(found, expected, strict=True)

@@ -1,11 +1,7 @@
-"""Tell what files offer, and what can be done with them: ``python -m otcal.samples.check FILE…``.
-
-Exits with status 1 when nothing can be done with some file.
-"""
+"""Tell what files offer, and what can be done with them."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -186,32 +182,31 @@ def _outputs(file: ColumnFile, found: Found) -> None:
             found.uses.append(f"scores {stem}_p(b, c, u): a calibration can be applied to them")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def check(files: Sequence[str], layout: str | None = None, tree: str = "tree") -> int:
     """Print what files offer.
+
+    Parameters
+    ----------
+    files
+        Paths.
+    layout
+        How they are meant: the keys format, columns, labels, unit of a block of `samples`, as JSON;
+        None tells by their content.
+    tree
+        TTree of ROOT files.
 
     Returns
     -------
     status
         0 when something can be done with every file, 1 when with some nothing can, or it is bad.
     """
-    parser = argparse.ArgumentParser(
-        prog="otcal check", description="tell what files offer, and what can be done with them"
-    )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="ROOT, HDF5 or Parquet")
-    parser.add_argument("--tree", default="tree", help="TTree of ROOT files (default: tree)")
-    parser.add_argument(
-        "--layout",
-        help="how the files are meant: the keys format, columns, labels, unit of a block of "
-        "`samples`, as JSON (default: by the content)",
-    )
-    args = parser.parse_args(arguments)
     status = 0
     all_found = []
     try:
-        layout = _layout(args.layout, args.tree)
-        for path in args.files:
+        meant = _layout(layout, tree)
+        for path in files:
             try:
-                found = examine(path, layout, args.tree)
+                found = examine(path, meant, tree)
             except InputError as error:
                 print(f"otcal: error: {error}", file=sys.stderr)
                 status = 1
@@ -237,7 +232,3 @@ def _layout(text: str | None, tree: str) -> Layout | None:
     except ValidationError as error:
         raise InputError("--layout", *describe(error, Layout)) from None
     return layout if layout.tree != "tree" else layout.model_copy(update={"tree": tree})
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +17,13 @@ import pytest
 import uproot
 
 from otcal.__main__ import main
+from otcal.bundle.card import read_card
+from otcal.bundle.exporting import export_bundle
+from otcal.config.bundle import BundleConfig
 from otcal.runtime.files import read_json
 from otcal.samples.flavours import FLAVOURS
 from otcal.tagger.head import load_head
+from otcal.transport.api import fit_map
 from otcal.transport.fitted import TransportMap
 from otcal.transport.simplex_maps import SimplexMap
 from support.bundles import VARIATIONS, probabilities
@@ -271,6 +276,37 @@ def test_latents_and_the_rest_of_the_head(
         found = np.stack(after[f"calibrated_{name}"].to_numpy())
         np.testing.assert_allclose(found[label < 2], expected[label < 2], rtol=0, atol=3e-5)
         assert np.isnan(found[label == 2]).all()
+
+
+def test_a_map_with_a_condition_is_exported_and_applied_with_it(
+    studies: dict[str, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(studies["latent"], tmp_path / "latent")
+    path, source = (
+        tmp_path / "latent" / name
+        for name in ("transport/map.safetensors", "latents/source.parquet")
+    )
+    before = pq.read_table(source)
+    z, pt = np.stack(before["z128"].to_numpy()), before["jet_pt"].to_numpy()[:, None]
+    fitted = fit_map(z, z + pt / 100.0, conditions=(pt, pt), method="gaussian", diagnostics=False)
+    notes = read_json(path.with_suffix(".json"))["notes"]
+    fitted.save(path, {**notes, "conditions": ["jet_pt"]})
+    export_bundle("latent", tmp_path / "latent", tmp_path / "bundle", BundleConfig())
+    card = read_card(tmp_path / "bundle")
+    assert card.conditions == ("jet_pt",)
+    assert set(card.validity["map"]) == {"z128", "jet_pt"}
+    apply(tmp_path / "bundle", source, tmp_path / "out.parquet")
+    after = pq.read_table(tmp_path / "out.parquet")
+    kept = before["label"].to_numpy() < 2
+    found = np.stack(after["calibrated_z128"].to_numpy())[kept]
+    np.testing.assert_allclose(found, fitted.transport(z, pt)[kept], rtol=0, atol=1e-4)
+    low = before.set_column(
+        before.schema.get_field_index("jet_pt"), "jet_pt", pa.array(pt[:, 0] - 400.0)
+    )
+    pq.write_table(low, tmp_path / "low.parquet")
+    apply(tmp_path / "bundle", tmp_path / "low.parquet", tmp_path / "flagged.parquet")
+    status = pq.read_table(tmp_path / "flagged.parquet")[STATUS].to_numpy()
+    assert set(status[kept & (pt[:, 0] < 800)]) == {1}  # moved, outside the range of jet_pt
 
 
 def test_names_labels_and_variations_by_option(bundle: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_jetclass(tmp_path: Path, make_jets: MakeJets) -> None:
     path = tmp_path / "val" / "HToBB_120.root"
     write_jetclass(path, make_jets(95, 1))
     done = subprocess.run(
-        [sys.executable, "-m", "otcal.samples.check", str(path)],
+        [sys.executable, "-m", "otcal", "check", str(path)],
         capture_output=True,
         text=True,
         check=False,
@@ -41,7 +41,7 @@ def test_jetclass(tmp_path: Path, make_jets: MakeJets) -> None:
 
 def test_top_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_upp(tmp_path / "pp_output_train.h5", 50)["jets"]
-    assert check.main([str(tmp_path / "pp_output_train.h5")]) == 0
+    assert check.check([str(tmp_path / "pp_output_train.h5")]) == 0
     text = capsys.readouterr().out
     counts = [int((data["flavour"] == code).sum()) for code in (5, 4, 0)]
     assert "upp, 50 jets" in text
@@ -55,7 +55,7 @@ def test_top_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_atlas_variables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_ftag(tmp_path / "a.h5", 60)["jets"]
-    assert check.main([str(tmp_path / "a.h5")]) == 0
+    assert check.check([str(tmp_path / "a.h5")]) == 0
     text = capsys.readouterr().out
     taus = int((data["HadronConeExclTruthLabelID"] == 15).sum())
     assert f"dropped: {taus} " in text
@@ -73,13 +73,13 @@ def test_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         return str(tmp_path / "s.parquet")
 
     p = np.random.default_rng(0).dirichlet(np.ones(3), 20)
-    assert check.main([write(p)]) == 0
+    assert check.check([write(p)]) == 0
     assert (
         "scores: the steps build_regions, pretrain_flows and fit_flavour_map read them"
         in capsys.readouterr().out
     )
     p[7] *= 1.1
-    assert check.main([write(p)]) == 1
+    assert check.check([write(p)]) == 1
     assert "p_*: do not sum to one in row 7" in capsys.readouterr().err
 
 
@@ -91,12 +91,12 @@ def test_files_that_do_not_go_together(
     write_jets(paths[0], jets, {})
     write_jets(paths[1], make_jets(20, 2), {})
     pa.parquet.write_table(make_jets(20, 3).drop_columns("part_d0err"), paths[2])
-    assert check.main([str(path) for path in paths[:2]]) == 0
+    assert check.check([str(path) for path in paths[:2]]) == 0
     assert "differ" not in capsys.readouterr().out
-    assert check.main([str(path) for path in (paths[0], paths[2])]) == 0
+    assert check.check([str(path) for path in (paths[0], paths[2])]) == 0
     assert "differ in their columns" in capsys.readouterr().out
     write_jets(paths[1], jets, {})
-    assert check.main([str(path) for path in paths[:2]]) == 1
+    assert check.check([str(path) for path in paths[:2]]) == 1
     assert "all files together: jet_id: 20 ids are there more than once" in capsys.readouterr().err
 
 
@@ -106,7 +106,7 @@ def test_bad_files_are_named_and_the_others_told(
     write_jetclass(tmp_path / "a.root", make_jets(20, 1))
     content = (tmp_path / "a.root").read_bytes()
     (tmp_path / "b.root").write_bytes(content[:-100])
-    assert check.main([str(tmp_path / "b.root"), str(tmp_path / "a.root")]) == 1
+    assert check.check([str(tmp_path / "b.root"), str(tmp_path / "a.root")]) == 1
     captured = capsys.readouterr()
     assert f"b.root: file: is truncated: {len(content) - 100} of" in captured.err
     assert "a.root: jetclass, 20 jets" in captured.out
@@ -114,7 +114,7 @@ def test_bad_files_are_named_and_the_others_told(
 
 def test_nothing_to_be_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pa.parquet.write_table(pa.table({"mass": [1.0, 2.0]}), tmp_path / "a.parquet")
-    assert check.main([str(tmp_path / "a.parquet")]) == 1
+    assert check.check([str(tmp_path / "a.parquet")]) == 1
     text = capsys.readouterr().out
     assert "cannot be used: jets of the latent study (jet_pt: column is missing" in text
 
@@ -123,7 +123,7 @@ def test_a_layout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_upp(tmp_path / "a.h5", 50)
     labels = {"column": "jets/flavour_label", "values": {0: "light", 1: "c", 2: None}}
     layout = json.dumps({"format": "upp", "labels": labels})
-    assert check.main(["--layout", layout, str(tmp_path / "a.h5")]) == 0
+    assert check.check([str(tmp_path / "a.h5")], layout) == 0
     assert "b 0, c" in capsys.readouterr().out
-    assert check.main(["--layout", '{"format": "csv"}', str(tmp_path / "a.h5")]) == 1
+    assert check.check([str(tmp_path / "a.h5")], '{"format": "csv"}') == 1
     assert "--layout" in capsys.readouterr().err

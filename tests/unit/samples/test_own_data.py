@@ -111,11 +111,11 @@ def test_an_example_reads_files(
         assert 0 < row_count(tmp_path / "0.parquet") <= N
 
 
-@pytest.mark.parametrize("command", [one for one in COMMANDS if one[0] == "python"])
+@pytest.mark.parametrize("command", [one for one in COMMANDS if one[0] == "otcal"])
 def test_a_command_runs(tmp_path: Path, make_jets: MakeJets, command: list[str]) -> None:
     write(tmp_path / command[-1], "jetclass" if "mine" in command[-1] else "root", make_jets)
     done = subprocess.run(
-        [sys.executable, *command[1:]], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-m", *command], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert f"{command[-1]}: " in done.stdout
@@ -123,7 +123,7 @@ def test_a_command_runs(tmp_path: Path, make_jets: MakeJets, command: list[str])
 
 
 def test_other_commands_name_presets_that_exist() -> None:
-    others = [one for one in COMMANDS if one[0] != "python"]
+    others = [one for one in COMMANDS if one[0] != "otcal"]
     (snakemake,) = others  # its plan is tested with the workflow
     presets = snakemake[snakemake.index("--configfile") + 1 :]
     assert len(presets) == 2

@@ -343,8 +343,8 @@ def _table(schema: pa.Schema, columns: Mapping[str, Array], piece: Piece) -> pa.
         kind = field.type.value_type if listed else field.type
         values = columns[field.name]
         cast = values.astype(kind.to_pandas_dtype())
-        exact = pa.types.is_integer(kind) and not np.array_equal(cast, values)
-        if exact or not np.isfinite(cast).all():
+        rounded = pa.types.is_integer(kind) and not np.array_equal(cast, values)
+        if rounded or not np.isfinite(cast).all():
             raise InputError(
                 piece.path,
                 field.name,

@@ -89,6 +89,8 @@ def _candidates(value: Any, kind: Any) -> Iterator[Any]:
     elif isinstance(value, tuple):
         yield from (_plain(value[:-1]), _plain(value[::-1]))
         yield from ([one] for one in get_args(get_args(kind)[0]) if isinstance(one, str))
+        if all(isinstance(one, float) for one in value):
+            yield [2.0 * one for one in value]
     else:  # fractions of a region, or null
         yield from (*SHARES, 1, 0.05, {}, "b")
 

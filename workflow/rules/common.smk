@@ -214,6 +214,16 @@ def memory(megabytes, count=0, size=0):
     return lambda wildcards, attempt: total * 2 ** (attempt - 1)
 
 
+def map_memory(conditions):
+    """Memory of a fit of a latent map: the order of its jets, as they are in scratch files; with conditions the jets too.
+
+    With conditions, latents are held in single and, while their dependence is taken out, in double precision.
+    """
+    size = 50 + (2600 if conditions else 0)
+    jets = jet_count("source", "target", share=1 - LATENT.splits.test)
+    return memory(4000, jets, size)
+
+
 def minutes(count):
     """Time limit of a job in minutes, doubled with every attempt."""
     return lambda wildcards, attempt: count * 2 ** (attempt - 1)

@@ -4,11 +4,7 @@ COMPARED = ["inclusive", "conditional"]
 BINS = [str(number) for number in range(len(LATENT.closure.bins.edges) - 1)]
 
 
-rule fit_compared_map:
-    """Fit a map to be compared in bins: {compared}."""
-    input:
-        source=results("latent/latents/source.parquet"),
-        target=results("latent/latents/target.parquet"),
+use rule fit_map as fit_compared_map with:
     output:
         map=results("latent/conditions/{compared}.safetensors"),
         description=results("latent/conditions/{compared}.json"),
@@ -20,14 +16,8 @@ rule fit_compared_map:
         results("latent/benchmarks/fit_compared_map/{compared}.tsv")
     wildcard_constraints:
         compared="|".join([*COMPARED, *BINS]),
-    threads: 1
     resources:
-        # The jets are in scratch files. In memory: their order, and the conditions.
-        mem_mb=memory(
-            4000,
-            jet_count("source", "target", share=1 - LATENT.splits.test),
-            80,
-        ),
+        mem_mb=map_memory([LATENT.closure.bins.column]),
         runtime=minutes(720),
         gpu=gpus(),
         device=SETTINGS.device,  # a resource: where it runs makes nothing stale
@@ -37,11 +27,6 @@ rule fit_compared_map:
         ).model_dump_json(exclude_unset=True),
         code=code("fit_map"),
         checkpoint=results("latent/conditions/{compared}-checkpoint.safetensors"),
-    shell:
-        "python -m otcal.steps.fit_map --spec {params.spec:q} --source {input.source}"
-        " --target {input.target} --output {output.map} --learning-curve {output.curve}"
-        " --diagnostics {output.diagnostics} --checkpoint {params.checkpoint}"
-        " --threads {threads} --device {resources.device} > {log} 2>&1"
 
 
 rule measure_bins:

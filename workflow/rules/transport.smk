@@ -17,12 +17,7 @@ rule fit_map:
         results("latent/benchmarks/fit_map.tsv")
     threads: 1  # one thread makes the map a function of the seed alone; the fit gains little from more
     resources:
-        # The jets are in scratch files. In memory: their order.
-        mem_mb=memory(
-            4000,
-            jet_count("source", "target", share=1 - LATENT.splits.test),
-            50,
-        ),
+        mem_mb=map_memory(LATENT.transport.conditions),
         runtime=minutes(720),
         gpu=gpus(),
         device=SETTINGS.device,  # a resource: where it runs makes nothing stale

@@ -91,7 +91,6 @@ class Files(Layout):
     parts: int = Field(
         1, ge=1, le=1000, description="Jobs that read a file, each a part of it; for large files."
     )
-
     take: tuple[int, int] | None = Field(
         None,
         description="Parts of each file that are read, from one to another (exclusive, from 0); "

@@ -18,10 +18,11 @@ from otcal.runtime.errors import InputError
 from otcal.samples.classes import CLASSES
 from otcal.samples.flavours import FLAVOURS
 from otcal.samples.latents import LATENT_SCHEMA
-from otcal.samples.readers.files import BATCH, ColumnFile, HdfFile, RootFile, open_columns
+from otcal.samples.readers.files import ColumnFile, HdfFile, RootFile, open_columns
 from otcal.samples.readers.jets import View, require_distinct
 from otcal.samples.scores import score_schema
 from otcal.samples.tables import to_numpy
+from otcal.simplex import SUM_TOLERANCE
 
 RANGES = ("jet_pt", "jet_eta", "jet_nparticles")
 """Columns whose smallest and largest value are told."""
@@ -165,13 +166,16 @@ def _outputs(file: ColumnFile, found: Found) -> None:
     if there >= set(score_schema(FLAVOURS).names):
         found.format = "our scores"
         p = [f"p_{name}" for name in FLAVOURS]
-        for first, table in enumerate(file.iterate(p, 0, file.rows)):
+        row = 0
+        for table in file.iterate(p, 0, file.rows):
             sums = np.sum([to_numpy(table[name]) for name in p], axis=0)
-            if not (np.abs(sums - 1) < 1e-3).all():
-                row = first * BATCH + int(np.argmax(~(np.abs(sums - 1) < 1e-3)))
+            close = np.abs(sums - 1) <= SUM_TOLERANCE
+            if not close.all():
+                row += int(np.argmin(close))
                 raise InputError(
                     file.path, "p_*", f"do not sum to one in row {row}", "Normalise them"
                 )
+            row += len(table)
         found.uses.append(
             "scores: the steps build_regions, pretrain_flows and fit_flavour_map read them"
         )

@@ -1,6 +1,7 @@
 """Fit the transport map from source to target latents, and say how good it is on held-out jets.
 
-The jets are in temporary files beside the output while it runs, so that they may exceed the memory.
+The jets are in temporary files beside the output while it runs, so that they may exceed the memory;
+with conditions they are in memory as well.
 """
 
 from __future__ import annotations

@@ -43,6 +43,5 @@ def test_blocks_are_sections_and_keys_are_rows() -> None:
 def test_every_key_of_the_configuration_says_what_it_means() -> None:
     rows = [line for line in reference(Settings.model_json_schema()).splitlines() if "| `" in line]
     assert len(rows) > 200
-    assert [row for row in rows if row.rstrip(" |").endswith(("|", "` |"))] == []
     without = [row for row in rows if row.replace("\\|", "").split("|")[4].strip() == ""]
     assert without == []

@@ -1,8 +1,7 @@
-"""Steps of the saddle-point search that a wall-clock budget affords: all cost the same."""
+"""Steps of the saddle-point search that a budget of time affords: all cost the same."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ def count_steps(
     budget_s: float | None,
     checkpoint_path: Path | None,
     known: dict[str, Any],
+    clock: Callable[[], float],
 ) -> int:
     """Turn the budget into steps; a fit that continues keeps the number it started with.
 
@@ -28,6 +28,8 @@ def count_steps(
         As for `otcal.transport.api.fit_map`; one of the first two is given.
     known
         Identity of the fit without its number of steps, as it is in the checkpoint.
+    clock
+        Returns seconds.
     """
     if steps is not None and budget_s is None:
         return steps
@@ -37,16 +39,18 @@ def count_steps(
         if isinstance(count, int) and saved == {**known, "steps": count}:
             return count
     assert budget_s is not None
-    affordable = max(20, int(budget_s / _time_per_step(build)))
+    affordable = max(20, int(budget_s / _time_per_step(build, clock)))
     return affordable if steps is None else min(steps, affordable)
 
 
-def _time_per_step(build: Callable[[int], Trainee], steps: int = 28) -> float:
-    """Return the wall-clock seconds of a step, its share of the evaluations included."""
+def _time_per_step(
+    build: Callable[[int], Trainee], clock: Callable[[], float], steps: int = 28
+) -> float:
+    """Return the seconds of a step, its share of the evaluations included."""
     trial = build(1000)
     for number in range(5):
         trial.step(number)
-    start = time.perf_counter()
+    start = clock()
     for number in range(5, 5 + steps):
         trial.step(number)
-    return (time.perf_counter() - start) / steps
+    return (clock() - start) / steps

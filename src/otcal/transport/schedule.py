@@ -32,7 +32,7 @@ class Schedule:
     steps
         Steps at most; None for as many as the time allows.
     seconds
-        Wall-clock seconds from now to the end of the evaluation after the last step, met roughly;
+        Seconds of `clock` from now to the end of the evaluation after the last step, met roughly;
         None for no limit.
     evaluations
         Held-out evaluations if all steps, or all the time, are used. With a limit in time they are

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import torch
 
 from otcal.runtime import checkpoint, training
 from otcal.runtime.errors import InputError
-from otcal.transport.api import fit_map
+from otcal.transport.api import FittedMap, fit_map
 from otcal.transport.minimax import MinimaxFit, MinimaxOptions
 from otcal.transport.problem import Conditioned, prepare
 from otcal.transport.schedule import Schedule
@@ -268,6 +270,24 @@ def test_budget_in_seconds_is_met_roughly_and_recorded() -> None:
     assert fitted.diagnostics["seconds"] < 30.0
     both = fit_map(source, target, budget_s=60.0, steps=21, options=SMALL)
     assert both.diagnostics["steps"] == 21
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "seconds"),
+    [("convex", SMALL, 100.0), ("minimax", MinimaxOptions(1, (8,), batch=32), 4.0)],
+)
+def test_budget_is_counted_by_the_given_clock(method: Any, options: Any, seconds: float) -> None:
+    """A second of this clock passes between two looks: at a step, or at 28 of them."""
+    source, target = samples()
+
+    def fitted(budget: float) -> FittedMap:
+        settings = {"method": method, "options": options, "select": False, "diagnostics": False}
+        return fit_map(source, target, budget_s=budget, clock=count().__next__, **settings)
+
+    short, again, long = fitted(seconds), fitted(seconds), fitted(2 * seconds)
+    np.testing.assert_array_equal(short.transport(source), again.transport(source))
+    assert short.diagnostics["steps"] == again.diagnostics["steps"]
+    assert 1.5 < long.diagnostics["steps"] / short.diagnostics["steps"] < 2.5
 
 
 @pytest.mark.parametrize(

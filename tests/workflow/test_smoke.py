@@ -9,6 +9,8 @@ from __future__ import annotations
 import html
 import json
 import re
+import shlex
+import sys
 import zipfile
 from pathlib import Path
 from urllib.parse import unquote
@@ -73,6 +75,35 @@ def test_every_figure_and_number_is_there(smoke: Checkout) -> None:
         ]
         assert sum(fractions) == pytest.approx(1.0, abs=1e-9)
     assert f"{summary['latent.auc.z128.nominal.mlp']:.3f}" in page
+
+
+def test_the_quickstart(edited: Checkout) -> None:
+    """What `make smoke` does is what the fixture did."""
+    guide = (edited.path / "docs/quickstart.md").read_text(encoding="utf-8")
+    shell, settings, python = (
+        re.findall(rf"```{language}\n(.*?)```", guide, re.DOTALL)
+        for language in ("sh", "yaml", "python")
+    )
+    (edited.path / "mine.yaml").write_text(*settings)
+    commands = [line for block in shell for line in block.splitlines()]
+    assert commands.pop(0) == "make smoke"
+    said = {}
+    for command in commands:
+        done = edited.run(shlex.split(command))
+        assert done.returncode == 0, done.stderr[-3000:]
+        said[command.split()[0], command.split()[1]] = done.stdout
+    planned = said["snakemake", "--cores"]
+    assert re.search(r"^simulate +1$", planned, re.MULTILINE)
+    assert "fit_map" in planned
+    assert "train_tagger" not in planned
+    assert "extract_components" not in planned
+    assert "QCD" in said["otcal", "check"]
+    scores = pq.read_table(edited.path / "calibrated.parquet").to_pydict()
+    assert set(scores["calibrated_status"]) <= {0, 1}
+    assert scores["calibrated_p_b"] != scores["p_b"]
+    done = edited.run([sys.executable, "-c", *python])
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert float(done.stdout.split()[1]) > 0
 
 
 @needs_chromium

@@ -15,7 +15,7 @@ from otcal.runtime.errors import InputError
 from otcal.runtime.files import read_json, write_json
 from otcal.samples.flavours import FLAVOURS
 from otcal.samples.scores import Scores, read_scores, score_writer
-from otcal.samples.targets import write_targets
+from otcal.samples.targets import TargetSample, write_targets
 from otcal.simplex import ilr, ilr_inverse
 from otcal.steps import fit_flavour_map, measure_closure, vary_flavour_maps
 from otcal.transport.api import fit_map
@@ -79,6 +79,7 @@ class Flows:
 
     def __init__(self, path: Path) -> None:
         self.log_prob = log_prob_simulation if path.stem == "pretrained" else log_prob_data
+        self.conditions = ()
 
     load = staticmethod(lambda path: Flows(Path(path)))
 
@@ -107,7 +108,7 @@ def write_inputs(root: Path) -> None:
     z, labels = (np.concatenate(part) for part in zip(*everything, strict=True))
     write_scores(root / "data.parquet", z, labels, 0)
     for k, name in enumerate(FLAVOURS):
-        points = data(k, POINTS, 7)
+        points = TargetSample(data(k, POINTS, 7), np.empty((POINTS, 0)))
         write_targets(root / f"{name}.parquet", dict.fromkeys(("nominal", *NAMES), points), {})
     pi = (np.full((3, 3), (1 - PURE) / 2) + (PURE - (1 - PURE) / 2) * np.eye(3)).tolist()
     names = {"regions": list(REGIONS), "enriched": FLAVOURS, "flavours": FLAVOURS, "pi": pi}

@@ -21,7 +21,7 @@ from otcal.samples import tables
 from otcal.samples.jets import JET_FLOATS, write_jets
 from otcal.samples.latents import LATENT_SCHEMA, LAYERS
 from otcal.samples.scores import score_schema
-from otcal.samples.targets import write_targets
+from otcal.samples.targets import TargetSample, write_targets
 from otcal.steps import build_regions, fit_flavour_map, fit_preprocessing, pretrain_flows
 from support import interrupted
 from support.shifted_flavours import FLAVOURS, draw, score_table
@@ -101,7 +101,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, make_jets: Callable[..., pa
     files = ["--scores", f"{root}/data.parquet", "--output", f"{root}/regions"]
     build_regions.main(["--spec", json.dumps(REGIONS), *files])
     points = {
-        name: draw(0, 300, np.random.default_rng(seed), True)
+        name: TargetSample(draw(0, 300, np.random.default_rng(seed), True), np.empty((300, 0)))
         for seed, name in enumerate(("nominal", "up", "down"))
     }
     write_targets(root / "b.parquet", points, {})

@@ -193,7 +193,7 @@ def test_settings_reach_the_recipe(study: Path) -> None:
 def test_targets_of_all_variations(study: Path) -> None:
     run_propagate(study)
     path = run_sample(study, "c", points=20_000, seed=4)
-    nominal = read_target(path)
+    nominal = read_target(path).z
     assert nominal.shape == (20_000, 2)
     np.testing.assert_allclose(nominal.mean(axis=0), COMPONENTS.means[1], atol=0.03)
     notes = tables.read_provenance(path)
@@ -201,7 +201,7 @@ def test_targets_of_all_variations(study: Path) -> None:
     entries = read(study, "variations.json")["variations"]
     assert set(notes["targets"]) == {"nominal", *(one["name"] for one in entries)}
     for one in entries:
-        z, shift = read_target(path, one["name"]), np.array(one["delta_pi"][1])
+        z, shift = read_target(path, one["name"]).z, np.array(one["delta_pi"][1])
         assert z.shape == nominal.shape
         moved = float((z != nominal).any(axis=1).mean())
         assert moved == pytest.approx(notes["targets"][one["name"]]["replaced"], abs=1e-4)
@@ -232,8 +232,8 @@ def test_targets_of_real_flows(tmp_path: Path) -> None:
     (tmp_path / "variations.json").write_text(json.dumps(content | {"variations": variations}))
     path = run_sample(tmp_path, "b", points=2000, seed=1)
     pools = [components.sample(f, 2001, derive(1, "pool", f)).astype(np.float32) for f in (0, 1)]
-    np.testing.assert_allclose(read_target(path), pools[0][:2000], atol=1e-5)
-    varied = read_target(path, "eigen1_up")
+    np.testing.assert_allclose(read_target(path).z, pools[0][:2000], atol=1e-5)
+    varied = read_target(path, "eigen1_up").z
     own, other = (np.abs(varied - pool[:2000]).max(axis=1) < 1e-5 for pool in pools)
     assert np.all(own ^ other)
     assert other.mean() == pytest.approx(0.3, abs=0.04)

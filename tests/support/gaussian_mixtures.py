@@ -21,6 +21,7 @@ class Gaussians:
 
     means: Array
     widths: Array
+    conditions: tuple[str, ...] = ()
 
     def log_prob(self, x: Array) -> Array:
         squares = ((x[:, None] - self.means) ** 2).sum(axis=-1) / self.widths**2

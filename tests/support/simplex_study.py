@@ -33,6 +33,7 @@ class Densities:
     means: Array
     widths: Array
     shares: Array
+    conditions: tuple[str, ...] = ()
 
     def log_prob(self, z: Array) -> Array:
         squares = ((z[:, None, None] - self.means) ** 2).sum(axis=-1) / self.widths**2

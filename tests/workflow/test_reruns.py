@@ -111,6 +111,7 @@ CONSUMERS = {
     "simplex.mixture.regions.light_enriched.nominal": ["extract_components"],
     "simplex.mixture.regions.validation.nominal": [],  # no fit sees that region
     "simplex.mixture.kappa_limit": ["build_regions", "extract_components"],
+    "simplex.mixture.conditions": ["pretrain_flows", "fit_flavour_map", "fit_truth_map"],
     "simplex.mixture.flow": ["pretrain_flows"],
     "simplex.mixture.pretraining": ["pretrain_flows"],
     "simplex.mixture.em": ["extract_components"],

@@ -158,7 +158,12 @@ def flavour_map_spec(wildcards):
         "logit": ("extracted", "logit"),
     }[wildcards.variant]
     spec = SIMPLEX.maps.map_spec(
-        wildcards.flavour, SIMPLEX.splits, SIMPLEX.seed, target, space
+        wildcards.flavour,
+        SIMPLEX.splits,
+        SIMPLEX.seed,
+        target,
+        space,
+        SIMPLEX.mixture.conditions,
     )
     return spec.model_dump_json()
 

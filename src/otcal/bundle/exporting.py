@@ -34,7 +34,7 @@ from otcal.samples.flavours import FLAVOURS, index
 from otcal.samples.latents import read_latents
 from otcal.tagger.head import load_head
 from otcal.transport.fitted import TransportMap, description_path
-from otcal.transport.flavour_samples import simulated
+from otcal.transport.flavour_samples import Sample, simulated
 from otcal.transport.simplex_maps import SimplexMap
 
 Study = Literal["simplex", "latent"]
@@ -83,29 +83,31 @@ def _export_simplex(study: Path, output: Path, spec: BundleConfig) -> Card:
     nominal = {name: study / f"maps/{name}/nominal.safetensors" for name in FLAVOURS}
     lists = {name: study / f"maps/{name}/variations.json" for name in FLAVOURS}
     floor = tables.read_provenance(scores).get("spec", {}).get("floor")
+    given = tuple(_notes(nominal[FLAVOURS[0]]).get("conditions", ()))
+    columns = tuple(f"p_{name}" for name in FLAVOURS)
     maps: dict[str, dict[str, str]] = {}
     validity, jets, test, agreement = {}, {}, {}, 0.0
     for name in FLAVOURS:
         shares = _splits(nominal[name])
-        sample = {
-            split: simulated(scores, name, shares, split).p.astype(np.float32)
+        train, test[name] = (
+            _single(Sample.of(simulated(scores, name, shares, split), given))
             for split in ("train", "test")
-        }
-        columns = np.split(sample["train"], len(FLAVOURS), axis=1)
+        )
+        values = np.concatenate([train.p, train.conditions], axis=1)
         validity[name] = {
-            f"p_{part}": _range(values) for part, values in zip(FLAVOURS, columns, strict=True)
+            column: _range(values[:, [k]]) for k, column in enumerate((*columns, *given))
         }
-        jets[name] = {split: len(p) for split, p in sample.items()}
-        test[name] = sample["test"]
+        jets[name] = {"train": len(train), "test": len(test[name])}
         paths = {NOMINAL: nominal[name], **variation_files(lists[name])}
-        maps[name], largest = _write_flavour(name, paths, output, sample["test"][:CHECKED])
+        checked = test[name].select(np.arange(min(CHECKED, len(test[name]))))
+        maps[name], largest = _write_flavour(name, paths, output, checked)
         agreement = max(agreement, largest)
     card = Card(
         study="simplex",
         kind="probabilities",
-        columns=tuple(f"p_{name}" for name in FLAVOURS),
+        columns=columns,
         width=1,
-        conditions=(),
+        conditions=given,
         floor=floor,
         label="label",
         labels={index(name): name for name in FLAVOURS},
@@ -132,8 +134,13 @@ def _export_simplex(study: Path, output: Path, spec: BundleConfig) -> Card:
     return card
 
 
+def _single(sample: Sample) -> Sample:
+    """Return jets in single precision, as the models take them."""
+    return Sample(sample.p.astype(np.float32), sample.conditions.astype(np.float32))
+
+
 def _write_flavour(
-    flavour: str, paths: Mapping[str, Path], output: Path, p: NDArray[np.float32]
+    flavour: str, paths: Mapping[str, Path], output: Path, jets: Sample
 ) -> tuple[dict[str, str], float]:
     """Write the models of a flavour; equal maps share one. Return files and largest difference."""
     written: dict[bytes, str] = {}
@@ -146,8 +153,9 @@ def _write_flavour(
         if key not in written:
             written[key] = f"{flavour}-{variation}.onnx"
             onnx.save(model, output / written[key])
-            expected = flavour_map(p.astype(np.float64)).p
-            found = _difference(output / written[key], [p], [expected])
+            expected = flavour_map(jets.p.astype(np.float64), jets.conditions).p
+            given = [jets.conditions] if flavour_map.conditions else []
+            found = _difference(output / written[key], [jets.p, *given], [expected])
             largest = max(largest, found)
         files[variation] = written[key]
     return files, largest
@@ -166,14 +174,14 @@ def _check_variations(maps: Mapping[str, Mapping[str, str]], lists: Mapping[str,
 
 
 def _write_scale_factors(
-    output: Path, card: Card, test: Mapping[str, NDArray[np.float32]], spec: BundleConfig
+    output: Path, card: Card, test: Mapping[str, Sample], spec: BundleConfig
 ) -> None:
     calibration = Calibration(output, card, threads=1)
     moved = {}
-    for name, p in test.items():
-        columns = dict(zip(card.columns, p.T, strict=True)) | {
-            card.label: np.full(len(p), index(name))
-        }
+    for name, jets in test.items():
+        columns = dict(zip(card.columns, jets.p.T, strict=True))
+        columns |= dict(zip(card.conditions, jets.conditions.T, strict=True))
+        columns[card.label] = np.full(len(jets), index(name))
         new = calibration(columns)
         moved[name] = {
             variation: np.stack(
@@ -181,7 +189,7 @@ def _write_scale_factors(
             ).astype(np.float64)
             for variation in (NOMINAL, *card.variations)
         }
-    raw = {name: p.astype(np.float64) for name, p in test.items()}
+    raw = {name: jets.p.astype(np.float64) for name, jets in test.items()}
     write_text(output / SCALE_FACTORS, correction_set(raw, moved, spec.working_points) + "\n")
 
 

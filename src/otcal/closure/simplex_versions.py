@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from otcal.closure.simplex_jets import CALIBRATED, RAW, FlavourJets
 from otcal.closure.vertical import ScaleFactors, b_score, density_ratio
 from otcal.mixture.variations import reweighting
-from otcal.simplex import ilr
 from otcal.transport.simplex_maps import Calibrated
 
 Array = NDArray[np.float64]
 Map = Callable[[Array], Calibrated]
 LogDensities = Callable[[Array], Array]
-"""Function of ILR coordinates (N, K − 1) to the log-densities of all flavours, (N, K)."""
+"""Function of probabilities (N, K) to the log-densities of all flavours in ILR space, (N, K)."""
 
 LEAKS = (0.01, 0.1)
 """Leakages whose exceedance is reported."""
@@ -70,10 +69,9 @@ def make_versions(
         result = transport(p)
         moved[name] = result.p
         leaks[name] = leakage(result.leakage)
-    z = ilr(p)
     weights = {
         "reweighted": density_ratio(
-            densities.data(z)[:, flavour], densities.simulation(z)[:, flavour]
+            densities.data(p)[:, flavour], densities.simulation(p)[:, flavour]
         ),
         "binned_sf": factors.weights(b_score(p, charm_share)),
     }
@@ -103,7 +101,7 @@ def add_shortcut(
     ratio_limit
         Largest density ratio, see `otcal.mixture.variations.reweighting`.
     """
-    log_q = density(ilr(jets.moved[CALIBRATED]))
+    log_q = density(jets.moved[CALIBRATED])
     for name, shift in shifts.items():
         weights = reweighting(log_q, shift, flavour, ratio_limit)
         jets.shortcut[name] = weights / weights.mean()

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from otcal.config.base import Block
+from otcal.config.conditions import ScoreCondition
 from otcal.config.splits import Splits
 from otcal.samples.flavours import FLAVOURS
 
@@ -61,7 +62,13 @@ class FlavourMaps(Block):
     evaluations: int = Field(5, ge=1, description="Held-out evaluations of a map's fit.")
 
     def map_spec(
-        self, flavour: str, splits: Splits, seed: int, target: Target, space: Space
+        self,
+        flavour: str,
+        splits: Splits,
+        seed: int,
+        target: Target,
+        space: Space,
+        conditions: tuple[ScoreCondition, ...],
     ) -> FlavourMapSpec:
         """Return the settings of `fit_flavour_map`."""
         own = set(FlavourMaps.model_fields) - {"variation_steps", "variation_learning_rate"}
@@ -72,6 +79,7 @@ class FlavourMaps(Block):
             seed=seed,
             target=target,
             space=space,
+            conditions=conditions,
         )
 
     def variation_spec(self, flavour: str, splits: Splits, seed: int) -> VariationMapSpec:
@@ -120,6 +128,9 @@ class FlavourMapSpec(_MapSpec):
         "ilr",
         description="ilr: isometric log-ratios; logit: the logit of each class by itself, one "
         "coordinate too many, for comparison (KY II.3).",
+    )
+    conditions: tuple[ScoreCondition, ...] = Field(
+        (), description="Columns that the map may depend on; those of the extracted densities."
     )
     hidden: tuple[Width, ...] = Field((64, 64), min_length=1, description="Units of each layer.")
     select: bool = Field(True, description="Fall back to the Gaussian map when it is as good.")

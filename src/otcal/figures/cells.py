@@ -1,7 +1,7 @@
 """Densities in the ILR plane summed up over cells, and cells over bins.
 
 The cells are finer than the bins and reach far beyond them, so no random numbers blur what is
-shown.
+shown. Only densities with conditions, of which the plane shows the marginal, are sampled.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otcal.config.simplex_tabulation import MixtureTables
+from otcal.mixture.flows import Components
 
 Array = NDArray[np.float64]
 
 NOTICEABLE = 0.002
 """Share of a component outside all cells that is worth a warning."""
+
+DRAWN = 500_000
+"""Points that stand for a density with conditions: a bin of 1 % is good to 1.4 % of itself."""
 
 _log = logging.getLogger(__name__)
 
@@ -69,13 +73,26 @@ def masses(densities: Densities, axes: Sequence[Axis]) -> Array:
     area = np.outer(*(np.diff(axis.cells) for axis in axes))
     points = np.stack(np.meshgrid(*centres, indexing="ij"), axis=-1).reshape(-1, 2)
     density = np.exp(densities.log_prob(points)).T.reshape(-1, *area.shape)
-    result = density * area
+    return _checked(density * area)
+
+
+def drawn(components: Components, axes: Sequence[Axis]) -> Array:
+    """Return the same of densities with conditions, from points drawn from them."""
+    edges = [axis.cells for axis in axes]
+    counts = [
+        np.histogramdd(components.sample(flavour, DRAWN, seed=0)[:, :2], edges)[0]
+        for flavour in range(len(components.flavours))
+    ]
+    return _checked(np.array(counts) / DRAWN)
+
+
+def _checked(result: Array) -> Array:
     for flavour, total in enumerate(result.sum(axis=(1, 2))):
         if abs(total - 1.0) > NOTICEABLE:
             _log.warning(
                 "component %d: its probability sums to %.4f over the cells", flavour, total
             )
-    return np.asarray(result)
+    return result
 
 
 def project(cells: Array, axes: Sequence[Axis]) -> list[Array]:

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from otcal.mixture.points import join
 from otcal.mixture.regions import check_unique, refuse_weights
 from otcal.runtime.errors import InputError
 from otcal.runtime.seeds import derive
 from otcal.samples import splits
 from otcal.samples.scores import read_scores
-from otcal.simplex import ilr
 
 Array = NDArray[np.float64]
 
@@ -28,7 +28,7 @@ class Events:
     regions
         Names of the regions.
     z
-        ILR coordinates, shape (N, K − 1).
+        Points, shape (N, D), see `otcal.mixture.points`; without conditions, ILR coordinates.
     region
         Number of each event's region, shape (N,).
     ids
@@ -65,6 +65,7 @@ def read_events(
     flavours: Sequence[str],
     held_out: float,
     seed: int,
+    conditions: Sequence[str] = (),
 ) -> tuple[Events, Array | None]:
     """Read the events of all regions and, where labels are known, the true compositions.
 
@@ -80,6 +81,8 @@ def read_events(
         Share of the events that no density is fitted to, by a hash of their ids.
     seed
         Seed of that hash.
+    conditions
+        Names of conditions among the coordinates.
 
     Returns
     -------
@@ -109,7 +112,7 @@ def read_events(
         scores = read_scores(path, flavours)
         if not len(scores):
             raise InputError(path, "file", "has no jets", "A region of the fit needs some")
-        z.append(ilr(scores.p))
+        z.append(join(scores.p, scores.conditions(conditions), conditions))
         ids.append(scores.ids)
         labels.append(scores.labels)
     all_ids = np.concatenate(ids)

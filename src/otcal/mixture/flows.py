@@ -27,7 +27,7 @@ from otcal.runtime.weights import read_tensors
 
 Array = NDArray[np.float64]
 
-FORMAT = "otcal.mixture.flows/1"
+FORMAT = "otcal.mixture.flows/2"
 CHUNK = 8192
 """Events handled at a time: bounds the memory."""
 REACH = 4.0
@@ -56,7 +56,7 @@ class Architecture:
 
 
 class Components:
-    """Densities q_f(z) of K flavours.
+    """Densities q_f(z) of K flavours, or joint ones with conditions, q_f(z, c).
 
     Parameters
     ----------
@@ -70,6 +70,8 @@ class Components:
         K flows of x; None makes new ones from `seed`.
     seed
         Seed of new flows.
+    conditions
+        Names of the last C of the D coordinates, see `otcal.mixture.points`.
     """
 
     def __init__(
@@ -80,8 +82,10 @@ class Components:
         architecture: Architecture,
         flows: nn.ModuleList | None = None,
         seed: int = 0,
+        conditions: Sequence[str] = (),
     ) -> None:
         self.flavours = tuple(flavours)
+        self.conditions = tuple(conditions)
         self.mean = np.asarray(mean, dtype=np.float64)
         self.scale = np.asarray(scale, dtype=np.float64)
         self.architecture = architecture
@@ -96,7 +100,7 @@ class Components:
         return torch.from_numpy(((z - self.mean) / self.scale).astype(np.float32))
 
     def log_prob(self, z: NDArray[Any]) -> Array:
-        """Return log q_f(z) of all flavours, shape (N, K), of points z, shape (N, D)."""
+        """Return log q_f of all flavours, shape (N, K), at points z, shape (N, D)."""
         z = np.asarray(z, dtype=np.float64)
         result = np.empty((len(z), len(self.flavours)))
         with torch.no_grad():
@@ -118,7 +122,12 @@ class Components:
     def copy(self) -> Components:
         """Return components with weights of their own."""
         return Components(
-            self.flavours, self.mean, self.scale, self.architecture, copy.deepcopy(self.flows)
+            self.flavours,
+            self.mean,
+            self.scale,
+            self.architecture,
+            copy.deepcopy(self.flows),
+            conditions=self.conditions,
         )
 
     def save(self, path: str | Path, notes: dict[str, Any] | None = None) -> None:
@@ -137,6 +146,7 @@ class Components:
         description = {
             "format": FORMAT,
             "flavours": list(self.flavours),
+            "conditions": list(self.conditions),
             "mean": self.mean.tolist(),
             "scale": self.scale.tolist(),
             "architecture": asdict(self.architecture),
@@ -173,6 +183,7 @@ class Components:
                 np.array(description["mean"]),
                 np.array(description["scale"]),
                 Architecture(**{**size, "hidden": tuple(size["hidden"])}),
+                conditions=description["conditions"],
             )
             result.flows.load_state_dict(tensors)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -33,13 +33,14 @@ def pretrain(
     seed: int,
     checkpoint_path: Path | None = None,
     identity: Mapping[str, Any] | None = None,
+    conditions: Sequence[str] = (),
 ) -> tuple[Components, training.Result]:
     """Fit one flow per flavour to labelled jets.
 
     Parameters
     ----------
     train, validation
-        Points z of each flavour, arrays (N_f, D).
+        Points of each flavour, arrays (N_f, D), see `otcal.mixture.points`.
     flavours
         Their names.
     flow, spec
@@ -48,6 +49,8 @@ def pretrain(
         Seed of weights and batches.
     checkpoint_path, identity
         See `otcal.runtime.training.fit`.
+    conditions
+        Names of the conditions among the coordinates.
 
     Returns
     -------
@@ -61,7 +64,9 @@ def pretrain(
     """
     mean, scale = normalisation(np.concatenate(train))
     size = Architecture(len(mean), flow.transforms, flow.hidden, flow.bins)
-    components = Components(flavours, mean, scale, size, seed=derive(seed, "flows"))
+    components = Components(
+        flavours, mean, scale, size, seed=derive(seed, "flows"), conditions=conditions
+    )
     trainee = _Trainee(components, train, validation, spec, seed)
     try:
         result = training.fit(

@@ -50,6 +50,12 @@ class Scores:
             self.ids[which], self.labels[which], self.pt[which], self.eta[which], self.p[which]
         )
 
+    def conditions(self, names: Sequence[str]) -> NDArray[np.float64]:
+        """Return columns that a map may depend on, `jet_pt` and `jet_eta`, (N, C)."""
+        columns = {"jet_pt": self.pt, "jet_eta": self.eta}
+        found = [columns[name].astype(np.float64) for name in names]
+        return np.stack(found, axis=1) if found else np.empty((len(self), 0))
+
     def to_table(self, flavours: Sequence[str]) -> pa.Table:
         """Return a table of `score_schema`; `flavours` name the columns of `p`."""
         columns = [self.ids, self.labels, self.pt, self.eta, *self.p.T]

@@ -43,7 +43,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     enriched = [flavours.index(one.enriched) for one in spec.regions.values()]
     components = _pretrained(options.pretrained, flavours)
     events, truth = read_events(
-        options.regions, regions, flavours, spec.density.held_out, spec.seed
+        options.regions,
+        regions,
+        flavours,
+        spec.density.held_out,
+        spec.seed,
+        components.conditions,
     )
     prior = Prior.around(nominal, enriched, spec.prior_width)
     start = perturbed(nominal, spec.start_shift, numpy_generator(spec.seed, "start", options.start))

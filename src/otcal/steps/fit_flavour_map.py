@@ -14,9 +14,14 @@ from otcal.runtime.errors import InputError
 from otcal.runtime.files import atomic_path, write_json
 from otcal.runtime.provenance import record
 from otcal.transport.api import fit_map
-from otcal.transport.flavour_samples import extracted, hold_out, labelled, simulated
+from otcal.transport.flavour_samples import (
+    Sample,
+    extracted,
+    labelled,
+    samples_of_fit,
+    simulated,
+)
 from otcal.transport.semidual import SemidualOptions
-from otcal.transport.simplex_maps import encode
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     spec = cli.load_spec(options.spec, FlavourMapSpec)
     device.limit_threads(options.threads)
-    source, source_held = (
-        encode(simulated(options.source, spec.flavour, spec.splits, split).p, spec.space)
+    train, held = (
+        Sample.of(simulated(options.source, spec.flavour, spec.splits, split), spec.conditions)
         for split in ("train", "validation")
     )
     if spec.target == "truth":
@@ -56,14 +61,12 @@ def main(argv: Sequence[str] | None = None) -> None:
                 "are missing: data jets that test the map must not fit it",
                 "Name the validation region, or give --exclude without files",
             )
-        p = labelled(options.target, spec.flavour, options.exclude)
+        jets = labelled(options.target, spec.flavour, options.exclude)
+        target = Sample.of(jets, spec.conditions)
     else:
-        p = extracted(options.target)
-    target, target_held = hold_out(encode(p, spec.space), spec.seed)
+        target = extracted(options.target, conditions=spec.conditions)
     fitted = fit_map(
-        source,
-        target,
-        validation=(source_held, target_held),
+        **samples_of_fit((train, held), target.hold_out(spec.seed), spec.space),
         steps=spec.steps,
         seed=spec.seed,
         select=spec.select,
@@ -84,6 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "flavour": spec.flavour,
         "space": spec.space,
         "target": spec.target,
+        "conditions": list(spec.conditions),
         "provenance": record("fit_flavour_map", spec.model_dump(mode="json"), inputs, spec.seed),
     }
     fitted.save(options.output, notes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,18 @@ from otcal.closure.simplex_bands import make_bands
 from otcal.closure.simplex_closure import compare
 from otcal.closure.simplex_jets import FlavourJets, compose, order, region_counts
 from otcal.closure.simplex_samples import assemble, pair_names, variation_files
-from otcal.closure.simplex_versions import Densities, add_shortcut, make_versions
+from otcal.closure.simplex_versions import (
+    Densities,
+    LogDensities,
+    Map,
+    add_shortcut,
+    make_versions,
+)
 from otcal.closure.vertical import ScaleFactors, b_score, scale_factors, working_points
 from otcal.config.simplex_closure import SimplexClosureSpec
 from otcal.mixture.feedback import enriched_regions
 from otcal.mixture.flows import Components
+from otcal.mixture.points import join
 from otcal.runtime import cli, device
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import atomic_path, read_json, write_json
@@ -107,7 +115,6 @@ def _versions(
 ) -> tuple[list[FlavourJets], list[tuple[str, str]], dict[str, Any]]:
     """Return all versions of each flavour's jets, the variations' pairs, and diagnostics."""
     simulation, data = Components.load(options.pretrained), Components.load(options.flows)
-    densities = Densities(simulation.log_prob, data.log_prob)
     shifts = _shifts(options.variations)
     factors = _scale_factors(options, spec)
     jets, leakage, names = [], {}, list(shifts[0])
@@ -125,11 +132,12 @@ def _versions(
                 f"are of {', '.join(files) or 'no variation'}",
                 f"{options.variations.name} has: {', '.join(names)}",
             )
+        densities = Densities(_density(simulation, one), _density(data, one))
         versions, leakage[flavour] = make_versions(
             one.p,
             number,
-            {name: SimplexMap.load(path, flavour) for name, path in paths.items()},
-            {name: SimplexMap.load(files[name], flavour) for name in names},
+            {name: _map(path, flavour, one) for name, path in paths.items()},
+            {name: _map(files[name], flavour, one) for name in names},
             densities,
             factors[number],
             spec.tagging.charm_share,
@@ -147,6 +155,19 @@ def _versions(
     return jets, pair_names(names, options.variations), diagnostics
 
 
+def _map(path: Path, flavour: str, jets: Scores) -> Map:
+    """Return a map of probabilities of these jets, each at its own conditions."""
+    found = SimplexMap.load(path, flavour)
+    return partial(found, conditions=jets.conditions(found.conditions))
+
+
+def _density(components: Components, jets: Scores) -> LogDensities:
+    """Return log-densities of probabilities of these jets, each at its own conditions."""
+    names = components.conditions
+    given = jets.conditions(names)
+    return lambda p: components.log_prob(join(p, given, names))
+
+
 def _test_jets(scores: Scores, spec: SimplexClosureSpec) -> NDArray[np.int64]:
     """Return the positions of the jets that no map was fitted to, in a random order."""
     unseen = splits.select(scores.ids, spec.splits.fractions(), spec.split)
@@ -162,7 +183,7 @@ def _scale_factors(options: Any, spec: SimplexClosureSpec) -> list[ScaleFactors]
         for flavour in FLAVOURS
     ]
     thresholds = working_points(scores[FLAVOURS.index("b")], spec.tagging.efficiencies)
-    targets = [b_score(extracted(path), share) for path in options.targets]
+    targets = [b_score(extracted(path).p, share) for path in options.targets]
     return [scale_factors(x, y, thresholds) for x, y in zip(scores, targets, strict=True)]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otcal.config.mixture import PretrainSpec
+from otcal.mixture.points import join
 from otcal.mixture.pretraining import pretrain
 from otcal.mixture.regions import refuse_weights
 from otcal.runtime import cli, device
@@ -17,7 +18,6 @@ from otcal.runtime.errors import InputError
 from otcal.runtime.provenance import record
 from otcal.samples import splits
 from otcal.samples.scores import Scores, read_scores
-from otcal.simplex import ilr
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         spec.seed,
         options.checkpoint,
         {"spec": origin["spec"], "inputs": origin["inputs"]},
+        spec.conditions,
     )
     notes = {
         "jets": {"train": [len(z) for z in train], "validation": [len(z) for z in validation]},
@@ -63,15 +64,15 @@ def _jets(path: Path, scores: Scores, spec: PretrainSpec, split: str) -> list[ND
     inside = splits.select(scores.ids, spec.splits.fractions(), split)
     result = []
     for label, flavour in enumerate(spec.flavours):
-        z = ilr(scores.p[inside & (scores.labels == label)])
-        if len(z) < FEWEST:
+        jets = scores.select(inside & (scores.labels == label))
+        if len(jets) < FEWEST:
             raise InputError(
                 path,
                 "label",
-                f"has {len(z)} {split} jets of flavour {flavour}",
+                f"has {len(jets)} {split} jets of flavour {flavour}",
                 f"A density needs at least {FEWEST}: simulate more jets or correct the splits",
             )
-        result.append(z)
+        result.append(join(jets.p, jets.conditions(spec.conditions), spec.conditions))
     return result
 
 

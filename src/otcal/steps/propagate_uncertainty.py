@@ -37,8 +37,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     spec = cli.load_spec(options.spec, PropagateSpec)
     device.limit_threads(options.threads)
     fit = _read_fit(options.extraction)
-    events, _ = read_events(options.regions, fit["regions"], fit["flavours"], held_out=0.0, seed=0)
-    density = Components.load(options.flows).log_prob(events.z)
+    components = Components.load(options.flows)
+    names = components.conditions
+    events, _ = read_events(options.regions, fit["regions"], fit["flavours"], 0.0, 0, names)
+    density = components.log_prob(events.z)
     try:
         found = propagate(
             [density[events.region == r] for r in range(len(events.regions))],

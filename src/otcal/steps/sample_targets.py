@@ -11,12 +11,13 @@ import numpy as np
 from otcal.config.uncertainty import TargetSpec
 from otcal.mixture.feedback import enriched_regions
 from otcal.mixture.flows import Components
+from otcal.mixture.points import split
 from otcal.mixture.targets import Pools, draw_targets, pool_size
 from otcal.runtime import cli, device
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import read_json
 from otcal.runtime.provenance import record
-from otcal.samples.targets import write_targets
+from otcal.samples.targets import TargetSample, write_targets
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     origin["targets"] = {
         name: {"replaced": one.replaced, "clipped": one.clipped} for name, one in targets.items()
     }
-    write_targets(options.output, {name: one.z for name, one in targets.items()}, origin)
+    given = components.conditions
+    samples = {name: TargetSample(*split(one.z, given)) for name, one in targets.items()}
+    write_targets(options.output, samples, origin, given)
     for name, one in targets.items():
         log.info("%s: %.4f of the points moved, %.4f clipped", name, one.replaced, one.clipped)
 

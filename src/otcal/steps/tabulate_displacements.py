@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from otcal.config.simplex_tabulation import DisplacementTables
 from otcal.figures import count_displacements
 from otcal.figures.simplex_tables import PLANE, SIMPLEX, write
@@ -17,7 +15,7 @@ from otcal.runtime.provenance import record
 from otcal.samples.flavours import FLAVOURS
 from otcal.samples.scores import read_scores
 from otcal.simplex import ilr
-from otcal.transport.fitted import TransportMap
+from otcal.transport.simplex_maps import SimplexMap
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -41,12 +39,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             "--maps", "files", f"there are {len(options.maps)}", f"Give the maps of {order}"
         )
     scores = read_scores(options.simulation, FLAVOURS)
-    z = ilr(scores.p)
-    before = {name: z[scores.labels == number] for number, name in enumerate(FLAVOURS)}
-    after = {
-        name: np.asarray(TransportMap.load(path).transport(before[name]), dtype=np.float64)
-        for name, path in zip(FLAVOURS, options.maps, strict=True)
-    }
+    before, after = {}, {}
+    for number, (name, path) in enumerate(zip(FLAVOURS, options.maps, strict=True)):
+        jets = scores.select(scores.labels == number)
+        moved = SimplexMap.load(path, name)
+        before[name] = ilr(jets.p)
+        after[name] = ilr(moved(jets.p, jets.conditions(moved.conditions)).p)
     result = count_displacements.count(before, after, spec)
     provenance = record(
         "tabulate_displacements",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from otcal.config.simplex_tabulation import MixtureTables
 from otcal.figures import cells, count_mixture
@@ -51,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     jets = [ilr(sample.p) for sample in scores]
     axes = [cells.Axis.spanning(column, spec) for column in np.concatenate(jets).T]
     masses = {
-        "before": cells.masses(Components.load(options.pretrained), axes),
-        "after": cells.masses(Components.load(options.flows), axes),
+        "before": _masses(options.pretrained, axes),
+        "after": _masses(options.flows, axes),
     }
     compositions = {"before": extraction.start, "after": extraction.pi}
     provenance = record(
@@ -87,6 +88,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         count_mixture.merge_histories(histories, extraction),
         CONVERGENCE,
         provenance,
+    )
+
+
+def _masses(path: Path, axes: Sequence[cells.Axis]) -> NDArray[np.float64]:
+    components = Components.load(path)
+    return (
+        cells.drawn(components, axes) if components.conditions else cells.masses(components, axes)
     )
 
 

@@ -24,11 +24,18 @@ from otcal.runtime.fingerprint import fingerprint
 from otcal.runtime.progress import progress
 from otcal.runtime.provenance import record
 from otcal.transport.api import FittedMap, Method, fit_map
+from otcal.transport.conditional import ConditionalPotential
 from otcal.transport.convex import ConvexPotential
 from otcal.transport.fitted import description_path
-from otcal.transport.flavour_samples import extracted, hold_out, simulated, variations
+from otcal.transport.flavour_samples import (
+    Sample,
+    extracted,
+    samples_of_fit,
+    simulated,
+    variations,
+)
 from otcal.transport.semidual import SemidualOptions
-from otcal.transport.simplex_maps import SimplexMap, encode
+from otcal.transport.simplex_maps import SimplexMap
 
 log = logging.getLogger(__name__)
 
@@ -72,30 +79,41 @@ class _Fit:
         self.target, self.spec, self.place = options.target, spec, options.device
         self.checkpoint = options.checkpoint
         self.nominal = SimplexMap.load(options.initial, spec.flavour)
-        samples = (
-            simulated(options.source, spec.flavour, spec.splits, split).p
+        train, held = (
+            Sample.of(simulated(options.source, spec.flavour, spec.splits, split), self.conditions)
             for split in ("train", "validation")
         )
-        self.source, self.source_held = (encode(p, self.nominal.space) for p in samples)
+        self.source = train, held
         self.common = {
             "spec": spec.model_dump(mode="json"),
-            "source": _digest(self.source) + _digest(self.source_held),
+            "source": _digest(train) + _digest(held),
             "initial": sha256(options.initial),
             "code": fingerprint("otcal.steps.vary_flavour_maps"),
         }
         self.fitted: dict[str, FittedMap] = {}
 
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Conditions of the nominal map, and so of its variations."""
+        return self.nominal.conditions
+
     def make(self, name: str, path: Path) -> dict[str, Any]:
         """Fit the map of one variation, or keep it; return its entry of the list."""
-        points = encode(extracted(self.target, name), self.nominal.space)
-        text = json.dumps({**self.common, "target": _digest(points)}, sort_keys=True)
+        sample = extracted(self.target, name, self.conditions)
+        text = json.dumps({**self.common, "target": _digest(sample)}, sort_keys=True)
         identity = hashlib.sha256(text.encode()).hexdigest()
         if not _is_there(path, identity):
             # Variations that leave this flavour alone have one sample, and one map.
             if identity not in self.fitted:
-                self.fitted[identity] = self._fit(name, points)
-            notes = {"flavour": self.spec.flavour, "space": self.nominal.space}
-            self.fitted[identity].save(path, {**notes, "variation": name, "identity": identity})
+                self.fitted[identity] = self._fit(name, sample)
+            notes = {
+                "flavour": self.spec.flavour,
+                "space": self.nominal.space,
+                "conditions": list(self.conditions),
+                "variation": name,
+                "identity": identity,
+            }
+            self.fitted[identity].save(path, notes)
             if self.checkpoint is not None:
                 self.checkpoint.unlink(missing_ok=True)
         notes = read_json(description_path(path))["notes"]
@@ -106,15 +124,13 @@ class _Fit:
             "displacement": notes["diagnostics"]["displacement"],
         }
 
-    def _fit(self, name: str, points: Any) -> FittedMap:
+    def _fit(self, name: str, sample: Sample) -> FittedMap:
         spec = self.spec
-        target, target_held = hold_out(points, spec.seed)
-        warm = isinstance(self.nominal.map.potentials[0], ConvexPotential)
+        networks = ConvexPotential | ConditionalPotential
+        warm = isinstance(self.nominal.map.potentials[0], networks)
         method: Method = "convex" if warm else "gaussian"
         fitted = fit_map(
-            self.source,
-            target,
-            validation=(self.source_held, target_held),
+            **samples_of_fit(self.source, sample.hold_out(spec.seed), self.nominal.space),
             method=method,
             steps=spec.steps,
             seed=spec.seed,
@@ -147,8 +163,11 @@ def _is_there(path: Path, identity: str) -> bool:
         return False
 
 
-def _digest(array: Any) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+def _digest(sample: Sample) -> str:
+    digest = hashlib.sha256()
+    for array in (sample.p, sample.conditions):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 if __name__ == "__main__":

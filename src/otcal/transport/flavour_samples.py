@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,55 @@ from otcal.samples.scores import Scores, read_scores
 from otcal.samples.targets import read_target, target_schema
 from otcal.simplex import ilr_inverse
 from otcal.transport.problem import FEWEST
-
-Array = NDArray[np.float64]
+from otcal.transport.simplex_maps import Space, encode
 
 NOMINAL = "nominal"
 
 HELD_OUT = 0.1
 """Share of a target that a fit is measured on."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Probabilities (N, K) and conditions (N, C) of what a map moves, or moves to."""
+
+    p: NDArray[Any]
+    conditions: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.p)
+
+    @staticmethod
+    def of(scores: Scores, conditions: Sequence[str]) -> Sample:
+        """Return the sample of some jets."""
+        return Sample(scores.p, scores.conditions(conditions))
+
+    def select(self, rows: NDArray[Any]) -> Sample:
+        """Return some rows."""
+        return Sample(self.p[rows], self.conditions[rows])
+
+    def hold_out(self, seed: int) -> Pair:
+        """Return the rows that fit and those held out: the same for samples of equal size."""
+        order = numpy_generator(seed, "target held out").permutation(len(self))
+        count = int(np.ceil(HELD_OUT * len(self)))
+        return self.select(np.sort(order[count:])), self.select(np.sort(order[:count]))
+
+
+Pair = tuple[Sample, Sample]
+"""What fits, and what is held out from it."""
+
+
+def samples_of_fit(source: Pair, target: Pair, space: Space) -> dict[str, Any]:
+    """Return the samples as `otcal.transport.api.fit_map` takes them."""
+    fitted, held_out = zip(source, target, strict=True)
+    result: dict[str, Any] = dict(
+        zip(("source", "target"), (encode(one.p, space) for one in fitted), strict=True)
+    )
+    result["validation"] = tuple(encode(one.p, space) for one in held_out)
+    if source[0].conditions.shape[1]:
+        result["conditions"] = tuple(one.conditions for one in fitted)
+        result["validation_conditions"] = tuple(one.conditions for one in held_out)
+    return result
 
 
 def simulated(path: str | Path, flavour: str, splits: Splits, split: str | None = None) -> Scores:
@@ -44,11 +87,11 @@ def simulated(path: str | Path, flavour: str, splits: Splits, split: str | None 
     return scores
 
 
-def extracted(path: str | Path, variation: str = NOMINAL) -> Array:
-    """Return probabilities of an extracted density's sample, shape (N, K)."""
-    p = ilr_inverse(read_target(path, variation, len(FLAVOURS) - 1))
-    _enough(path, len(p), f"points of {variation}")
-    return p
+def extracted(path: str | Path, variation: str = NOMINAL, conditions: Sequence[str] = ()) -> Sample:
+    """Return the sample of an extracted density."""
+    found = read_target(path, variation, len(FLAVOURS) - 1, conditions)
+    _enough(path, len(found.z), f"points of {variation}")
+    return Sample(ilr_inverse(found.z), found.conditions)
 
 
 def variations(path: str | Path) -> list[str]:
@@ -60,8 +103,8 @@ def variations(path: str | Path) -> list[str]:
     return [name for name in names if name != NOMINAL]
 
 
-def labelled(path: str | Path, flavour: str, excluded: Iterable[str | Path]) -> Array:
-    """Return probabilities, shape (N, K), of the data jets of a flavour that are in no `excluded`.
+def labelled(path: str | Path, flavour: str, excluded: Iterable[str | Path]) -> Scores:
+    """Return the data jets of a flavour that are in no `excluded`.
 
     Parameters
     ----------
@@ -76,14 +119,7 @@ def labelled(path: str | Path, flavour: str, excluded: Iterable[str | Path]) -> 
     for other in excluded:
         scores = scores.select(~np.isin(scores.ids, read_scores(other, FLAVOURS).ids))
     _enough(path, len(scores), f"jets of flavour {flavour} outside the validation")
-    return scores.p
-
-
-def hold_out(sample: NDArray[Any], seed: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the rows that fit and those that are held out: the same for samples of equal size."""
-    order = numpy_generator(seed, "target held out").permutation(len(sample))
-    count = int(np.ceil(HELD_OUT * len(sample)))
-    return sample[np.sort(order[count:])], sample[np.sort(order[:count])]
+    return scores
 
 
 def _enough(path: str | Path, count: int, what: str) -> None:

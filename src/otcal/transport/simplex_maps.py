@@ -63,6 +63,7 @@ class SimplexMap:
     map: TransportMap
     space: Space
     flavour: str
+    conditions: tuple[str, ...] = ()
 
     @staticmethod
     def load(path: str | Path, flavour: str) -> SimplexMap:
@@ -82,11 +83,13 @@ class SimplexMap:
                 f"is a map of {notes.get('flavour', 'no flavour')}, not of {flavour}",
                 "Pass the maps of fit_flavour_map in the order of the flavours",
             )
-        return SimplexMap(transport_map, notes["space"], flavour)
+        names = tuple(notes.get("conditions", ()))
+        return SimplexMap(transport_map, notes["space"], flavour, names)
 
-    def __call__(self, p: NDArray[Any]) -> Calibrated:
-        """Move probabilities, shape (N, K)."""
-        return decode(self.map.transport(encode(p, self.space)), self.space)
+    def __call__(self, p: NDArray[Any], conditions: NDArray[Any] | None = None) -> Calibrated:
+        """Move probabilities (N, K); a map with `conditions` needs them, (N, C)."""
+        given = conditions if self.conditions else None
+        return decode(self.map.transport(encode(p, self.space), given), self.space)
 
 
 def _normalised(p: Array) -> Array:

@@ -89,7 +89,7 @@ def test_versions_carry_weights_and_leakage() -> None:
         1,
         {"calibrated": nudge},
         {"eigen1_up": nudge},
-        Densities(MC.log_prob, DATA.log_prob),
+        Densities(lambda q: MC.log_prob(ilr(q)), lambda q: DATA.log_prob(ilr(q))),
         factors,
         0.2,
     )
@@ -102,7 +102,7 @@ def test_versions_carry_weights_and_leakage() -> None:
         {"mean": 0.05, "q50": 0.05, "q95": 0.05, "max": 0.05, "above_0.01": 1.0, "above_0.1": 0.0}
     )
     shift = np.array([0.01, -0.03, 0.02])
-    add_shortcut(jets, 1, {"eigen1_up": shift}, DATA.log_prob, 20.0)
+    add_shortcut(jets, 1, {"eigen1_up": shift}, lambda q: DATA.log_prob(ilr(q)), 20.0)
     q = np.exp(DATA.log_prob(ilr(jets.moved["calibrated"])))
     # exp(δ log q) is 1 + δ log q to first order (KY 49).
     linear = 1.0 + np.minimum(q / q[:, [1]], 20.0) @ -shift

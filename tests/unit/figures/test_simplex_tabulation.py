@@ -90,7 +90,8 @@ def write_translation(path, shift):
     target = torch.tensor(shift, dtype=torch.float32)
     units = (torch.eye(2) for _ in range(4))
     coordinates = Coordinates(torch.zeros(2), target, *units, torch.ones(2), None)
-    TransportMap(coordinates, [QuadraticPotential(2)]).save(path)
+    notes = {"flavour": path.stem, "space": "ilr"}
+    TransportMap(coordinates, [QuadraticPotential(2)]).save(path, notes)
 
 
 def displacement_arguments(root):

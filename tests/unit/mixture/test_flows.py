@@ -159,7 +159,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="do not fit the description"):
         Components.load(tmp_path / "other.safetensors")
     (tmp_path / "other.json").write_text("{}")
-    with pytest.raises(InputError, match=r"is not otcal\.mixture.flows/1"):
+    with pytest.raises(InputError, match=r"is not otcal\.mixture.flows/2"):
         Components.load(tmp_path / "other.safetensors")
 
 

@@ -12,10 +12,10 @@ from otcal.runtime.errors import InputError
 from otcal.samples import splits
 from otcal.samples.flavours import FLAVOURS
 from otcal.samples.scores import Scores, score_writer
-from otcal.samples.targets import write_targets
+from otcal.samples.targets import TargetSample, write_targets
 from otcal.simplex import ilr, ilr_inverse, logit
 from otcal.transport.api import fit_map
-from otcal.transport.flavour_samples import extracted, hold_out, labelled, simulated, variations
+from otcal.transport.flavour_samples import Sample, extracted, labelled, simulated, variations
 from otcal.transport.simplex_maps import SimplexMap, decode, encode
 
 
@@ -90,26 +90,36 @@ def test_truth_leaves_the_validation_out(tmp_path: Path) -> None:
     data = write_scores(tmp_path / "data.parquet", p, labels)
     inside = write_scores(tmp_path / "validation.parquet", p[300:], labels[300:], first=300)
     found = labelled(data, "light", [inside])
-    np.testing.assert_allclose(found, p[2:300:3], rtol=1e-5)
+    np.testing.assert_allclose(found.p, p[2:300:3], rtol=1e-5)
 
 
 def test_targets_are_read_by_variation(tmp_path: Path) -> None:
     path = tmp_path / "b.parquet"
+    pt = np.linspace(20, 250, 40)[:, None]
     samples = {
-        name: ilr(probabilities(40, k)) for k, name in enumerate(("nominal", "e_up", "e_down"))
+        name: TargetSample(ilr(probabilities(40, k)), pt + k)
+        for k, name in enumerate(("nominal", "e_up", "e_down"))
     }
-    write_targets(path, samples, {})
+    write_targets(path, samples, {}, ["jet_pt"])
     assert variations(path) == ["e_up", "e_down"]
-    for name, z in samples.items():
-        np.testing.assert_allclose(ilr(extracted(path, name)), z, atol=1e-5)
-    write_targets(path, {"nominal": samples["nominal"][:19]}, {})
+    for name, sample in samples.items():
+        found = extracted(path, name, ["jet_pt"])
+        np.testing.assert_allclose(ilr(found.p), sample.z, atol=1e-5)
+        np.testing.assert_allclose(found.conditions, sample.conditions, rtol=1e-6)
+        assert extracted(path, name).conditions.shape == (40, 0)
+    with pytest.raises(InputError, match="jet_eta: column is missing"):
+        extracted(path, conditions=["jet_eta"])
+    few = TargetSample(samples["nominal"].z[:19], np.empty((19, 0)))
+    write_targets(path, {"nominal": few}, {})
     with pytest.raises(InputError, match="there are 19 points of nominal"):
         extracted(path)
 
 
 def test_held_out_rows_are_the_same_for_all_variations() -> None:
-    first, second = np.arange(95)[:, None], np.arange(95)[:, None] + 0.5
-    kept, held = hold_out(first, 3)
+    numbers = np.arange(95)[:, None]
+    first, second = Sample(numbers, -numbers), Sample(numbers + 0.5, numbers)
+    kept, held = first.hold_out(3)
     assert len(held) == 10
-    assert sorted([*kept[:, 0], *held[:, 0]]) == list(range(95))
-    np.testing.assert_array_equal(hold_out(second, 3)[1], held + 0.5)
+    assert sorted([*kept.p[:, 0], *held.p[:, 0]]) == list(range(95))
+    np.testing.assert_array_equal(held.conditions, -held.p)
+    np.testing.assert_array_equal(second.hold_out(3)[1].p, held.p + 0.5)

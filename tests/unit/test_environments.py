@@ -92,6 +92,17 @@ def test_in_the_image_the_code_of_the_checkout_runs() -> None:
     assert 'PYTHONPATH="$PWD/src' in sections(ENVS / "otcal.def")["environment"]
 
 
+def test_the_rule_of_delphes_has_an_environment_with_the_program_only() -> None:
+    rules = ROOT / "workflow" / "rules" / "simulate.smk"
+    named = re.findall(r'conda:\n +"(.+)"', rules.read_text())
+    assert [(rules.parent / one).resolve() for one in named] == [ENVS / "delphes.yaml"]
+    conda, pip = environment("delphes.yaml")
+    # Snakemake makes it elsewhere, from where no path leads to the project; and its Python is not
+    # the one that the step runs in.
+    assert {re.split(r"[=<>]", one)[0] for one in conda} == {"delphes", "pythia8"}
+    assert pip == []
+
+
 def test_the_workflow_s_container_is_the_image_of_the_definition() -> None:
     container = re.search(r'^container: "(.+)"$', (ROOT / "Snakefile").read_text(), re.MULTILINE)
     assert container is not None

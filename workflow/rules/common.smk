@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import sys
 
 from snakemake.exceptions import WorkflowError
 
@@ -18,6 +19,8 @@ shell.prefix("set -euo pipefail; exec ")
 
 # Threads that wait must not spin: jobs share the cores with each other.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# The interpreter of a step whose conda environment holds the program that it runs, and another Python.
+os.environ.setdefault("OTCAL_PYTHON", sys.executable)
 
 try:
     SETTINGS = load_settings(config)
@@ -103,6 +106,14 @@ def numbered(study, dataset):
         ]
 
     return patterns
+
+
+def simulated_by(engine):
+    """Pattern of the studies whose jets an engine simulates; one that no name matches when there is none."""
+    studies = [
+        name for name, study in STUDIES.items() if study.simulation.engine == engine
+    ]
+    return "|".join(studies) or "(?!)"
 
 
 def training_jets(wildcards):

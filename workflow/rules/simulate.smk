@@ -10,6 +10,8 @@ rule simulate:
         results("{study}/logs/simulate/{dataset}-{process}-{shard}.log"),
     benchmark:
         results("{study}/benchmarks/simulate/{dataset}-{process}-{shard}.tsv")
+    wildcard_constraints:
+        study=simulated_by("array"),
     threads: 1
     resources:
         mem_mb=memory(1500),
@@ -19,6 +21,29 @@ rule simulate:
         code=code("simulate"),
     shell:
         "python -m otcal.steps.simulate --spec {params.spec:q} --output {output} > {log} 2>&1"
+
+
+rule simulate_delphes:
+    """Generate one shard of jets with Delphes itself ({study}, {dataset}, {process}, {shard})."""
+    output:
+        results("{study}/jets/{dataset}/{process}/{shard}.parquet"),
+    log:
+        results("{study}/logs/simulate_delphes/{dataset}-{process}-{shard}.log"),
+    benchmark:
+        results("{study}/benchmarks/simulate_delphes/{dataset}-{process}-{shard}.tsv")
+    wildcard_constraints:
+        study=simulated_by("delphes"),
+    conda:
+        "../../envs/delphes.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(3000),
+        runtime=shard_minutes(3),
+    params:
+        spec=shard_spec,
+        code=code("simulate_delphes"),
+    shell:
+        '"$OTCAL_PYTHON" -m otcal.steps.simulate_delphes --spec {params.spec:q} --output {output} > {log} 2>&1'
 
 
 rule read_jets:

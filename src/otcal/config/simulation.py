@@ -161,10 +161,25 @@ class SimulationConfig(Block):
     jets_per_shard: int = Field(
         gt=0, lt=1 << 20, description="Most jets in one file; a failed job costs one file."
     )
+    engine: Literal["array", "delphes"] = Field(
+        "array",
+        description="What measures the particles of an event: the JetClass detector as array code, "
+        "or Delphes itself with the same card (`docs/own_data.md`).",
+    )
     detector: Detector = Field(Detector(), description="Switches of the detector.")
     selection: Selection = Field(Selection(), description="Jets that are kept.")
     variations: dict[str, Variation] = Field(description="Versions of the world, by name.")
     datasets: dict[str, Dataset] = Field(description="Sets of jets, by name.")
+
+    @model_validator(mode="after")
+    def _delphes_can_do_it(self) -> Self:
+        for name in ("exact_track_momentum", "calorimeter_overrides_tracks"):
+            if self.engine == "delphes" and not getattr(self.detector, name):
+                raise ValueError(
+                    f"detector.{name} cannot be false with engine delphes: it follows from the "
+                    "modules of the card"
+                )
+        return self
 
     @model_validator(mode="after")
     def _variations_exist(self) -> Self:

@@ -82,6 +82,18 @@ class Events:
         )
 
 
+def settings(process: str, variation: Variation, seed: int) -> list[str]:
+    """Return the lines that Pythia is configured with; arguments as `Generator`."""
+    card = PROCESSES[process]
+    return [
+        *COMMON,
+        f"Random:seed = {1 + seed % 900_000_000}",
+        f"PhaseSpace:pTHatMin = {card.pt_hat_min!r}",
+        *card.settings,
+        *scale_settings(variation),
+    ]
+
+
 class Generator:
     """A Pythia instance for one process.
 
@@ -99,13 +111,7 @@ class Generator:
         self.card = PROCESSES[process]
         self._batches = 0
         self.pythia = pythia8mc.Pythia("", False)
-        for line in (
-            *COMMON,
-            f"Random:seed = {1 + seed % 900_000_000}",
-            f"PhaseSpace:pTHatMin = {self.card.pt_hat_min!r}",
-            *self.card.settings,
-            *scale_settings(variation),
-        ):
+        for line in settings(process, variation, seed):
             if not self.pythia.readString(line):
                 raise RuntimeError(f"Pythia refuses the setting '{line}'")
         if not self.pythia.init():

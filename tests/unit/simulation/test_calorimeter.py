@@ -7,7 +7,8 @@ import pytest
 
 from otcal.config.simulation import Detector, Variation
 from otcal.simulation.detector import card
-from otcal.simulation.detector.calorimeter import ECAL, HCAL, measure
+from otcal.simulation.detector.calorimeter import measure
+from otcal.simulation.detector.card import ECAL, HCAL
 from otcal.simulation.detector.particles import Particles, Propagated, Tracks
 from otcal.simulation.detector.response import detect
 

@@ -121,32 +121,48 @@ def open_columns(path: str | Path, tree: str = "tree") -> Iterator[ColumnFile]:
         file.close()
 
 
+def open_tree(path: str | Path, tree: str) -> Any:
+    """Open a TTree of a ROOT file; its ``file`` is to be closed.
+
+    Raises
+    ------
+    InputError
+        For a truncated file, or one without that tree. What uproot raises for other files that it
+        cannot read passes through: see `damage_named`.
+    """
+    # Each piece is read once: kept arrays would only be memory.
+    opened = uproot.open(path, array_cache=None)
+    try:
+        size, full = Path(path).stat().st_size, opened.file.fEND
+        if size < full:  # what is lost may be behind all that would be read
+            raise InputError(
+                path, "file", f"is truncated: {size} of {full} bytes", "Fetch it again"
+            )
+        kinds = opened.classnames(cycle=False)
+        if kinds.get(tree) != "TTree":
+            there = [name for name, kind in kinds.items() if kind == "TTree"]
+            raise InputError(
+                path, tree, "no such TTree", f"The file has: {', '.join(there) or 'none'}"
+            )
+        return opened[tree]
+    except BaseException:
+        opened.close()
+        raise
+
+
 class RootFile(ColumnFile):
     """A TTree."""
 
     def __init__(self, path: str | Path, tree: str) -> None:
-        # Each piece is read once: kept arrays would only be memory.
-        self._file = uproot.open(path, array_cache=None)
+        self._tree = open_tree(path, tree)
         try:
-            size, full = Path(path).stat().st_size, self._file.file.fEND
-            if size < full:  # what is lost may be behind all that would be read
-                raise InputError(
-                    path, "file", f"is truncated: {size} of {full} bytes", "Fetch it again"
-                )
-            kinds = self._file.classnames(cycle=False)
-            if kinds.get(tree) != "TTree":
-                there = [name for name, kind in kinds.items() if kind == "TTree"]
-                raise InputError(
-                    path, tree, "no such TTree", f"The file has: {', '.join(there) or 'none'}"
-                )
-            self._tree = self._file[tree]
             columns = {}
             for branch in self._tree.branches:
                 kind = _branch_type(branch.interpretation)
                 if kind is not None:
                     columns[branch.name] = kind
         except BaseException:
-            self._file.close()
+            self._tree.file.close()
             raise
         super().__init__(path, columns, int(self._tree.num_entries))
 
@@ -157,7 +173,7 @@ class RootFile(ColumnFile):
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._tree.file.close()
 
 
 class HdfFile(ColumnFile):

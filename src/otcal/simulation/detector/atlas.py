@@ -23,13 +23,13 @@ import numpy as np
 
 from otcal.simulation.detector.card import Floats
 
-_TERMS_MM = {"d0": (0.0109, 0.0572, 0.5), "dz": (0.0817, 0.0614, 1.5)}
+TERMS_MM = {"d0": (0.0109, 0.0572, 0.5), "dz": (0.0817, 0.0614, 1.5)}
 """Constant term in mm, multiple scattering in mm GeV, power of 1 / sin(theta) in the latter."""
 
 
 def impact_parameter_resolution(name: str) -> Callable[[Floats, Floats], Floats]:
     """Return sigma in mm of ``d0`` or ``dz`` as a function of eta and of pT in GeV."""
-    constant, scattering, power = _TERMS_MM[name]
+    constant, scattering, power = TERMS_MM[name]
 
     def resolution(eta: Floats, pt: Floats) -> Floats:
         return np.hypot(constant, scattering * np.cosh(eta) ** power / pt)

@@ -10,23 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from otcal.simulation.detector import card
-from otcal.simulation.detector.card import Floats, Ints
+from otcal.simulation.detector.card import Calorimeter, Floats, Ints
 from otcal.simulation.detector.particles import Propagated, Tracks
 from otcal.simulation.detector.tracking import lognormal
-
-
-@dataclass(frozen=True)
-class Calorimeter:
-    """One calorimeter of the card: its name, thresholds, and the id of its neutral objects."""
-
-    name: str
-    energy_min: float
-    significance_min: float
-    neutral_pid: int
-
-
-ECAL = Calorimeter("ECal", energy_min=0.5, significance_min=2.0, neutral_pid=22)
-HCAL = Calorimeter("HCal", energy_min=1.0, significance_min=1.0, neutral_pid=0)
 
 
 @dataclass(frozen=True)

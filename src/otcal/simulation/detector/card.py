@@ -32,6 +32,20 @@ def species(pid: Ints) -> Ints:
 
 
 @dataclass(frozen=True)
+class Calorimeter:
+    """One calorimeter of the card: its name, thresholds, and the id of its neutral objects."""
+
+    name: str
+    energy_min: float
+    significance_min: float
+    neutral_pid: int
+
+
+ECAL = Calorimeter("ECal", energy_min=0.5, significance_min=2.0, neutral_pid=22)
+HCAL = Calorimeter("HCal", energy_min=1.0, significance_min=1.0, neutral_pid=0)
+
+
+@dataclass(frozen=True)
 class Grid:
     """A piecewise constant function of |eta| and pT, zero outside its bins.
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from otcal.config.simulation import Detector, Variation
-from otcal.simulation.detector.calorimeter import ECAL, HCAL, Calorimeter, Neutrals, measure
+from otcal.simulation.detector.calorimeter import Neutrals, measure
+from otcal.simulation.detector.card import ECAL, HCAL, Calorimeter
 from otcal.simulation.detector.particles import Candidates, Particles, Tracks
 from otcal.simulation.detector.propagation import propagate
 from otcal.simulation.detector.tracking import reconstruct

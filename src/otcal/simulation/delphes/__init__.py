@@ -1,0 +1,1 @@
+"""The program Delphes in place of the detector as array code."""

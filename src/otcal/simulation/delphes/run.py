@@ -1,0 +1,139 @@
+"""Jets of the program DelphesPythia8, which generates and measures events in one go."""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+import subprocess
+from collections.abc import Generator
+from itertools import count
+from pathlib import Path
+
+import pyarrow as pa
+
+from otcal.config.simulation import ShardSpec
+from otcal.runtime.errors import InputError
+from otcal.runtime.seeds import derive
+from otcal.simulation.delphes.card import write_card
+from otcal.simulation.delphes.reader import read
+from otcal.simulation.generator import settings
+from otcal.simulation.output import labelled_jets, no_jets
+from otcal.simulation.processes import PROCESSES
+
+PROGRAM = "DelphesPythia8"
+
+_FEWEST, _MOST = 50, 1000
+"""Events of a run: its file has about 0.1 MB for each."""
+_BARREN_EVENTS = 10_000
+_LOG = logging.getLogger(__name__)
+
+
+def generate(spec: ShardSpec, directory: Path) -> Generator[pa.Table]:
+    """Yield the jets of batches of events, for ever; a function of the spec and of Delphes' build.
+
+    Delphes is told how many events it shall make, not how many jets: it is run again until it is
+    not asked for more. Each run has its own seed, and the next one of the process's alternatives.
+
+    Parameters
+    ----------
+    spec
+        What is generated.
+    directory
+        For the cards of all runs, Delphes' logs and, one at a time, its ROOT files.
+
+    Raises
+    ------
+    InputError
+        When the program is not there or fails, its file cannot be read, or no event has a jet.
+    """
+    program = shutil.which(PROGRAM)
+    if program is None:
+        raise InputError(
+            PROGRAM,
+            "program",
+            "is not on the PATH",
+            "Give Snakemake --sdm conda, which installs envs/delphes.yaml for this rule, or "
+            "install Delphes with Pythia 8",
+        )
+    events = jets = 0
+    for number in count():
+        asked = _next_events(spec, number, events, jets)
+        stem = directory / str(number)
+        write_inputs(spec, number, asked, stem)
+        before = events
+        output = _run(program, stem)
+        try:
+            for record, candidates in read(output, spec.batch, spec.detector.position_eta):
+                table = labelled_jets(record, candidates, spec)
+                events, jets = events + len(record), jets + len(table)
+                yield table
+        finally:
+            output.unlink()
+        if events == before:
+            raise _failure(stem, "made no event")
+        _LOG.info("run %d: %d of %d events; %d jets so far", number, events - before, asked, jets)
+        if not jets and events >= _BARREN_EVENTS:
+            raise no_jets(spec, events)
+
+
+def write_inputs(spec: ShardSpec, number: int, events: int, stem: Path) -> None:
+    """Write what a run reads: ``<stem>.tcl`` for Delphes and ``<stem>.cmnd`` for Pythia.
+
+    Parameters
+    ----------
+    spec
+        What is generated.
+    number
+        Which run of the shard, from 0.
+    events
+        Events that Pythia shall make.
+    stem
+        Path without suffix.
+    """
+    alternatives = PROCESSES[spec.process].alternatives
+    lines = [
+        f"Main:numberOfEvents = {events}",
+        # An event that fails is left out; a run ends with the tenth part of its events failed.
+        f"Main:timesAllowErrors = {max(events // 10, 10)}",
+        *settings(spec.process, spec.variation, derive(spec.seed, "pythia", number)),
+        *(alternatives[number % len(alternatives)] if alternatives else ()),
+    ]
+    seed = 1 + derive(spec.seed, "delphes", number) % 900_000_000
+    card = write_card(spec.detector, spec.variation, seed)
+    stem.with_suffix(".tcl").write_text(card, encoding="utf-8")
+    stem.with_suffix(".cmnd").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _next_events(spec: ShardSpec, number: int, events: int, jets: int) -> int:
+    """Return how many events the next run makes: by the jets per event so far, at first one.
+
+    The process's alternatives share the jets.
+    """
+    kinds = len(PROCESSES[spec.process].alternatives) or 1
+    left = (spec.jets - jets) / (kinds - number % kinds)
+    rate = max(jets, 1) / max(events, 1)
+    return min(max(math.ceil(left / rate), _FEWEST), _MOST)
+
+
+def _run(program: str, stem: Path) -> Path:
+    """Run Delphes; return its ROOT file."""
+    output, log = stem.with_suffix(".root"), stem.with_suffix(".log")
+    output.unlink(missing_ok=True)  # Delphes overwrites nothing
+    inputs = [stem.with_suffix(".tcl"), stem.with_suffix(".cmnd")]
+    with log.open("wb") as stream:
+        done = subprocess.run(
+            [program, *inputs, output], stdout=stream, stderr=subprocess.STDOUT, check=False
+        )
+    if done.returncode or not output.is_file():
+        raise _failure(stem, f"failed with status {done.returncode}")
+    return output
+
+
+def _failure(stem: Path, problem: str) -> InputError:
+    """Log the end of what Delphes said, and return the error of a run."""
+    said = stem.with_suffix(".log").read_text(encoding="utf-8", errors="replace")
+    _LOG.error("the end of %s's output:\n%s", PROGRAM, "\n".join(said.splitlines()[-15:]))
+    return InputError(
+        PROGRAM, "run", problem, "Its output is above; to keep cards and logs, use --directory"
+    )

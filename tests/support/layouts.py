@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,13 @@ INTEGER_LABELS = ("label_Zqq", "label_Wqq", "label_Tbqq", "label_Tbl")
 FLAVOURS = {0: "light", 4: "c", 5: "b"}
 
 
-def write_jetclass(path: Path, jets: pa.Table) -> None:
-    """Write jets of our schema as JetClass does: TTree `tree`, its branches and their types."""
+def write_jetclass(path: Path, jets: pa.Table, vectors: bool = False) -> None:
+    """Write jets of our schema as JetClass does: TTree `tree`, its branches and their types.
+
+    Lists are C arrays with a counter, which uproot can write. With `vectors` their bytes are those
+    of the ``std::vector`` that JetClass has, which uproot reads as such when it is told so: it
+    cannot write the name of the class (see `vector_bytes`).
+    """
     flags = dict.fromkeys(CONSTITUENT_FLAGS, np.int32)
     lists = dict.fromkeys(CONSTITUENT_FLOATS, np.float32) | flags
     branches: dict[str, Any] = {}
@@ -29,7 +35,9 @@ def write_jetclass(path: Path, jets: pa.Table) -> None:
         if name in lists:
             values = to_numpy(column.flatten()).astype(lists[name])
             counts = np.diff(column.offsets.to_numpy())
-            branches[name] = ak.unflatten(values, counts)
+            branches[name] = (
+                vector_bytes(values, counts) if vectors else ak.unflatten(values, counts)
+            )
         elif name.startswith("label_"):
             kind = np.float32 if name == "label_QCD" else bool
             branches[name] = to_numpy(column).astype(np.int32 if name in INTEGER_LABELS else kind)
@@ -40,6 +48,22 @@ def write_jetclass(path: Path, jets: pa.Table) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with uproot.recreate(path, compression=uproot.LZ4(4)) as file:
         write_tree(file, "tree", branches)
+
+
+def vector_bytes(values: np.ndarray, counts: np.ndarray) -> ak.Array:
+    """Return the bytes of vectors as ROOT streams them.
+
+    Size in bytes with a flag, version, length, and the numbers, all of them big-endian: 10 bytes of
+    header, then the content.
+    """
+    numbers = values.astype(values.dtype.newbyteorder(">"))
+    ends = np.cumsum(counts)
+    streamed = []
+    for count, end in zip(counts.tolist(), ends.tolist(), strict=True):
+        content = numbers[end - count : end].tobytes()
+        header = struct.pack(">IHI", 0x40000000 | (len(content) + 6), 9, count)
+        streamed.append(np.frombuffer(header + content, dtype=np.uint8))
+    return ak.unflatten(np.concatenate(streamed), [len(one) for one in streamed])
 
 
 def write_tree(file: Any, name: str, branches: dict[str, Any]) -> None:

@@ -12,12 +12,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import uproot
+from uproot.containers import AsVector
+from uproot.interpretation.objects import AsObjects
 
 from otcal.config.samples import Files, Layout, ReadSpec
 from otcal.runtime.errors import InputError
 from otcal.samples.classes import CLASSES
 from otcal.samples.flavours import FLAVOURS
-from otcal.samples.jets import CONSTITUENT_FLAGS, JET_SCHEMA, jet_schema, write_jets
+from otcal.samples.jets import (
+    CONSTITUENT_FLAGS,
+    CONSTITUENT_FLOATS,
+    JET_SCHEMA,
+    jet_schema,
+    write_jets,
+)
 from otcal.samples.readers import files as readers
 from otcal.samples.readers import jets as reading
 from otcal.samples.readers.recipes import COLUMNS, RECIPES, resolve
@@ -68,6 +76,34 @@ def test_jetclass_comes_back_as_it_is(tmp_path: Path, jets: pa.Table, size: int)
     assert back.schema == JET_SCHEMA
     assert to_numpy(back["jet_id"]).tolist() == list(range(100, 100 + N))
     assert back.drop_columns("jet_id").equals(jets.drop_columns("jet_id"))
+
+
+def test_lists_that_are_vectors(
+    tmp_path: Path, jets: pa.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The public files have vector<float> and vector<int>, each list with a header of its own."""
+    write_jetclass(tmp_path / "arrays.root", jets)
+    write_jetclass(tmp_path / "vectors.root", jets, vectors=True)
+    expected = read(tmp_path / "arrays.root", tmp_path / "a.parquet", CLASSES, format="jetclass")
+    interpret = uproot.interpretation.identify.interpretation_of
+    vectors = {name: AsVector(True, np.dtype(">f4")) for name in CONSTITUENT_FLOATS}
+    vectors |= {name: AsVector(True, np.dtype(">i4")) for name in CONSTITUENT_FLAGS}
+    told = []
+
+    def interpretation_of(branch: Any, *more: Any) -> Any:
+        if branch.name not in vectors:
+            return interpret(branch, *more)
+        told.append(AsObjects(vectors[branch.name]).simplify())  # as for a branch of this class
+        return told[-1]
+
+    monkeypatch.setattr(uproot.interpretation.identify, "interpretation_of", interpretation_of)
+    with readers.open_columns(tmp_path / "vectors.root") as file:
+        assert file.columns["part_px"] == pa.list_(pa.float32())
+        assert file.columns["part_isMuon"] == pa.list_(pa.int32())
+    found = read(tmp_path / "vectors.root", tmp_path / "v.parquet", CLASSES, format="jetclass")
+    assert {type(one).__name__ for one in told} == {"AsJagged"}
+    assert {one.header_bytes for one in told} == {10}
+    assert found.equals(expected)
 
 
 def test_jetclass_by_the_step(tmp_path: Path, jets: pa.Table) -> None:

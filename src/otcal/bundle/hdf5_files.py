@@ -7,7 +7,9 @@ flavour tagging), or a group, whose data sets are the columns.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,9 @@ from numpy.typing import NDArray
 
 from otcal.bundle.rewriting import Request, choose, readable
 from otcal.runtime.errors import InputError
-from otcal.runtime.files import full
+
+Columns = dict[str, NDArray[Any]]
+Compute = Callable[[Columns], Columns]
 
 _BESIDE = "_otcal_new"
 _UNREADABLE = (OSError, RuntimeError)
@@ -37,20 +41,65 @@ def rewrite(source: Path, output: Path, request: Request) -> None:
     with readable(source, *_UNREADABLE), h5py.File(source, "r") as file:
         name = choose(source, _tables(file, request.table), request.table, "table")
     shutil.copyfile(source, output)
-    try:
-        with h5py.File(output, "r+") as file:
-            if isinstance(file[name], h5py.Group):
-                _extend_group(source, file[name], request)
-            else:
-                _replace(source, file, name, request)
-            file.flush()  # closing would not say that the disk is full
-    except _UNREADABLE as error:
-        if full(error) is not None:
-            raise
-        problem = " ".join(str(error).split())[:200]
-        raise InputError(
-            output.parent, "file", f"cannot be written ({problem})", "Check the space there"
-        ) from error
+    with _Output(output, "r+b") as stream:
+        stoppable = replace(request, compute=stream.checked(request.compute))
+        try:
+            with h5py.File(stream, "r+") as file:
+                if isinstance(file[name], h5py.Group):
+                    _extend_group(source, file[name], stoppable)
+                else:
+                    _replace(source, file, name, stoppable)
+        except _UNREADABLE as error:
+            stream.check()
+            problem = " ".join(str(error).split())[:200]
+            raise InputError(
+                output.parent, "file", f"cannot be written ({problem})", "Check the space there"
+            ) from error
+        stream.check()
+
+
+class _Output(FileIO):
+    """A file that HDF5 writes, which keeps the first failure to itself.
+
+    HDF5 does not get over a full disk: it holds what it could not write and tries again whenever
+    something is closed, which fails again in destructors, and may end the process.
+    """
+
+    _failure: OSError | None = None
+
+    def check(self) -> None:
+        """Raise the first failure (`OSError`), if there was one."""
+        if self._failure is not None:
+            raise self._failure
+
+    def checked(self, compute: Compute) -> Compute:
+        """Return a function that does the same, unless a write has failed before."""
+
+        def checking(given: Columns) -> Columns:
+            self.check()
+            return compute(given)
+
+        return checking
+
+    def write(self, data: Any) -> int:
+        """Write all bytes, or pretend to."""
+        left = memoryview(data).cast("B")
+        size = len(left)
+        try:
+            while len(left) and self._failure is None:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self._failure = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        """Change the size, or pretend to."""
+        try:
+            if self._failure is None:
+                return super().truncate(size)
+        except OSError as error:
+            self._failure = error
+        return size or 0
 
 
 def _tables(file: h5py.File, wanted: str | None) -> list[str]:

@@ -361,21 +361,33 @@ def test_a_file_that_is_cut_off_leaves_nothing(
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize("suffix", ["parquet", "root"])
+@pytest.mark.parametrize("suffix", ["parquet", "h5", "root"])
+@pytest.mark.parametrize("space", ["none", "the input's", "nearly enough"])
 def test_a_full_disk_is_named_and_leaves_nothing(
-    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str, space: str
 ) -> None:
-    path = tmp_path / f"in.{suffix}"
-    {"parquet": parquet, "root": lambda path: root(path, True)}[suffix](path)
-    table = {"parquet": [], "root": ["--table", "jets/tree"]}[suffix]
+    path, out = tmp_path / f"in.{suffix}", tmp_path / f"out.{suffix}"
+    {"parquet": parquet, "h5": hdf5, "root": lambda path: root(path, True)}[suffix](path)
+    content = path.read_bytes()
+    table = {"parquet": [], "h5": ["--table", "jets"], "root": ["--table", "jets/tree"]}[suffix]
+    apply(bundle, path, out, *table)
+    enough = out.stat().st_size
+    for made in (out, out.with_name(f"{out.name}.provenance.json")):
+        made.unlink()
+    most = {"none": 0, "the input's": len(content), "nearly enough": enough - 1}[space]
+    assert most < enough
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 500, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
     try:
-        message = refused(capsys, bundle, path, tmp_path / f"out.{suffix}", *table)
+        message = refused(capsys, bundle, path, out, *table)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert message.count("\n") == 1
     assert f"out.{suffix}: file: cannot be written (File too large)" in message
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == content
+    apply(bundle, path, out, *table)  # nothing of the failure is left in the process either
+    assert out.stat().st_size == enough
 
 
 def test_a_flipped_byte_is_found_by_the_checksum_of_its_page(

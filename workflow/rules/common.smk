@@ -9,7 +9,8 @@ from snakemake.exceptions import WorkflowError
 
 from otcal.config.samples import FILES, shards as dataset_shards
 from otcal.config.study import load_settings
-from otcal.figures.catalogue import FIGURES, SIMPLEX_FIGURES, Figure
+from otcal.figures.catalogue import FIGURES, SIMPLEX_FIGURES
+from otcal.figures.entry import EARLY, Figure
 from otcal.runtime.errors import InputError
 from otcal.runtime.fingerprint import fingerprint
 
@@ -28,6 +29,15 @@ try:
     SHARDS = {
         name: dataset_shards(name, study.simulation, study.samples)
         for name, study in STUDIES.items()
+    }
+    # Files that hold what somebody's tagger made of jets, by study and dataset.
+    SOURCES = {
+        study: {
+            name: list(files.found(f"{study}.samples.{name}").values())
+            for name, files in settings.samples.items()
+            if files.holds != "jets"
+        }
+        for study, settings in STUDIES.items()
     }
 except InputError as error:
     raise WorkflowError(str(error))
@@ -83,8 +93,22 @@ def code(step):
     return lambda wildcards: fingerprint(f"otcal.steps.{step}")
 
 
+def starts_late(study):
+    """Whether a study starts from what somebody's tagger made of jets: there are no jets, and no tagger of ours."""
+    return STUDIES[study].start != "jets"
+
+
+def sources(study, dataset):
+    """Files of a dataset that holds what somebody's tagger made of jets."""
+    return SOURCES[study][dataset]
+
+
 def shards(study, dataset):
     """Files of a dataset's jets."""
+    if dataset not in SHARDS[study]:
+        raise WorkflowError(
+            f"{study}: dataset '{dataset}' has no jets: its samples hold what a tagger made of them"
+        )
     return [
         results(f"{study}/jets/{dataset}/{process}/{number}.parquet")
         for process, number in SHARDS[study][dataset]
@@ -214,14 +238,16 @@ def jet_count(*datasets, study=LATENT, share=1.0):
 
 def training_count(*splits):
     """Largest number of jets, of all studies, in splits of the dataset that trains a tagger."""
-    return max(
+    counts = [
         jet_count(
             "training",
             study=study,
             share=sum(study.tagger.splits.fractions()[split] for split in splits),
         )
-        for study in STUDIES.values()
-    )
+        for name, study in STUDIES.items()
+        if not starts_late(name)
+    ]
+    return max(counts, default=0)
 
 
 def memory(megabytes, count=0, size=0):
@@ -280,10 +306,6 @@ def discriminator_spec(wildcards):
     return spec.model_dump_json()
 
 
-# Figures that a rule draws from tables, with their study.
-DRAWN = [("latent", figure) for figure in FIGURES] + [
-    ("simplex", figure) for figure in SIMPLEX_FIGURES
-]
 # Figures of a study's page: what its rules draw, and the simulation's validation.
 VALIDATION = Figure(
     name="validation",
@@ -291,10 +313,21 @@ VALIDATION = Figure(
     title="Inputs against JetClass",
     category="Samples",
     step="validate_simulation",
-    inputs={},
+    inputs={"summary": "validation/summary.csv"},
     panels=("inputs",),
 )
-PAGE = {"latent": (*FIGURES, VALIDATION), "simplex": SIMPLEX_FIGURES}
+CATALOGUE = {"latent": (*FIGURES, VALIDATION), "simplex": SIMPLEX_FIGURES}
+PAGE = {
+    study: [figure for figure in figures if not (figure.early and starts_late(study))]
+    for study, figures in CATALOGUE.items()
+}
+# Figures that a rule draws from tables, with their study.
+DRAWN = [
+    (study, figure)
+    for study, figures in PAGE.items()
+    for figure in figures
+    if figure is not VALIDATION
+]
 # Outputs whose origin a page tells.
 PROVENANCE = {
     "latent": (
@@ -334,6 +367,15 @@ def page_files(study, *suffixes):
     return files
 
 
+def summarised(study, **files):
+    """Those of the files that a study's summary is made of, which it makes, by the command's options."""
+    return {
+        option: results(f"{study}/{path}")
+        for option, path in files.items()
+        if not (path.startswith(EARLY) and starts_late(study))
+    }
+
+
 def page_captions(wildcards):
     """Captions of a study's page."""
     return [
@@ -344,7 +386,9 @@ def page_captions(wildcards):
 def page_provenance(wildcards):
     """Outputs whose origin a study's page tells."""
     return [
-        results(f"{wildcards.study}/{path}") for path in PROVENANCE[wildcards.study]
+        results(f"{wildcards.study}/{path}")
+        for path in PROVENANCE[wildcards.study]
+        if not (path.startswith(EARLY) and starts_late(wildcards.study))
     ]
 
 
@@ -353,12 +397,18 @@ def report_spec(wildcards):
     names = ("name", "title", "number", "caption", "panels")
     shown = SETTINGS.model_dump(mode="json")
     others = STUDIES.keys() - {wildcards.study}
+    page = PAGE[wildcards.study]
     return json.dumps(
         {
+            "start": "outputs" if starts_late(wildcards.study) else "jets",
+            "omitted": [
+                figure.name
+                for figure in CATALOGUE[wildcards.study]
+                if figure not in page
+            ],
             "config": {key: value for key, value in shown.items() if key not in others},
             "figures": [
-                {name: getattr(figure, name) for name in names}
-                for figure in PAGE[wildcards.study]
+                {name: getattr(figure, name) for name in names} for figure in page
             ],
         }
     )

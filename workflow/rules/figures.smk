@@ -4,9 +4,9 @@
 rule tabulate_inputs:
     """Count the tagger's input features, before and after the quantile transform."""
     input:
-        training=shards("latent", "training"),
-        source=shards("latent", "source"),
-        target=shards("latent", "target"),
+        training=lambda wildcards: shards("latent", "training"),
+        source=lambda wildcards: shards("latent", "source"),
+        target=lambda wildcards: shards("latent", "target"),
         preprocessing=results("latent/tagger/preprocessing.json"),
     output:
         results("latent/tables/inputs.parquet"),

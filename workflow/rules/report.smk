@@ -4,12 +4,15 @@
 rule summarise:
     """Gather the numbers of the latent study."""
     input:
-        auc=rules.collect_discriminators.output.auc,
-        reweighting=rules.reweight.output.reweighting,
-        distances=rules.reweight.output.distances,
-        tagger=results("latent/tagger/metrics.json"),
-        validation=rules.validate_simulation.output.summary,
-        map=rules.fit_map.output.description,
+        **summarised(
+            "latent",
+            auc="closure/auc.csv",
+            reweighting="closure/reweighting.json",
+            distances="closure/distances.csv",
+            tagger="tagger/metrics.json",
+            validation="validation/summary.csv",
+            map="transport/map.json",
+        ),
     output:
         results("latent/summary.json"),
     log:
@@ -26,10 +29,13 @@ rule summarise:
 
 use rule summarise as summarise_simplex with:
     input:
-        flavour_tagger=results("simplex/tagger/metrics.json"),
-        extraction=results("simplex/mixture/extraction.json"),
-        feedback=results("simplex/uncertainty/feedback.json"),
-        closure=results("simplex/closure/metrics.csv"),
+        **summarised(
+            "simplex",
+            flavour_tagger="tagger/metrics.json",
+            extraction="mixture/extraction.json",
+            feedback="uncertainty/feedback.json",
+            closure="closure/metrics.csv",
+        ),
     output:
         results("simplex/summary.json"),
     log:

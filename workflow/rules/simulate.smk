@@ -70,7 +70,7 @@ rule read_jets:
 rule validate_simulation:
     """Compare the jets of all classes, mixed evenly, with the public quantiles of JetClass."""
     input:
-        shards("latent", "training"),
+        lambda wildcards: shards("latent", "training"),
     output:
         summary=results("latent/validation/summary.csv"),
         quantiles=results("latent/validation/inputs.csv"),

@@ -1,4 +1,4 @@
-"""Settings of jets that exist already: which files, in which layout, and what labels them."""
+"""Settings of what exists already: which files, in which layout, and what labels the jets."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from otcal.config.base import Block
 from otcal.config.simulation import ShardSpec, SimulationConfig
 from otcal.runtime.errors import InputError
 from otcal.runtime.seeds import derive
+from otcal.samples.classes import CLASSES
+from otcal.samples.flavours import FLAVOURS
 
-Format = Literal["jetclass", "upp", "ftag", "root", "parquet"]
-Class = Literal[
-    "QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl", "b", "c", "light"
-]
+Format = Literal["jetclass", "upp", "ftag", "root", "parquet", "hdf5"]
+Holds = Literal["jets", "scores"]
 
 FILES = "files"
 """Stands in the place of the process in the path of a shard that is read from a file."""
@@ -28,9 +28,10 @@ class LabelColumn(Block):
     """A column of numbers that says which class a jet is of."""
 
     column: str = Field(description="Name of the column; of a field in HDF5, jets/<name>.")
-    values: dict[int, Class | None] = Field(
+    values: dict[int, str | None] = Field(
         min_length=1,
-        description="Class of each value; null drops such jets. Any other value is an error.",
+        description="Class of each value, one of the study's; null drops such jets. Any other "
+        "value is an error.",
     )
 
 
@@ -39,14 +40,21 @@ class Layout(Block):
 
     format: Format = Field(
         description="jetclass: ROOT files of JetClass; upp: HDF5 of the top-pair data set "
-        "(Zenodo 10371998); ftag: HDF5 with ATLAS's variables; root, parquet: other files, with "
-        "`columns` where their names are not ours."
+        "(Zenodo 10371998); ftag: HDF5 with ATLAS's variables; root, parquet, hdf5: other files, "
+        "with `columns` where their names are not ours. hdf5 has no jets, only what taggers made "
+        "of them."
+    )
+    holds: Holds = Field(
+        "jets",
+        description="What the files have of each jet. jets: its constituents; scores (simplex "
+        "study): the probabilities that a tagger gave it, p_b, p_c and p_light. Then no jets "
+        "are simulated and no tagger is trained.",
     )
     tree: str = Field("tree", min_length=1, description="Name of the TTree in ROOT files.")
     columns: dict[str, str] = Field(
         {},
         description="Names in the file by our names, for those that differ from the format's own; "
-        "of fields in HDF5, <data set>/<field>.",
+        "of fields in HDF5, <data set>/<field>, and of other data sets there their path.",
     )
     unit: Literal["GeV", "MeV"] | None = Field(
         None, description="Unit of momenta; null is that of the format: MeV for ftag, else GeV."
@@ -56,6 +64,25 @@ class Layout(Block):
         description="What labels the jets; null is what the format has: columns label_<class>, "
         "or the hadron flavour of upp and ftag, of which jets of tau leptons (15) are dropped.",
     )
+    normalise: bool = Field(
+        False,
+        description="Divide probabilities by their sum: for a tagger that has other classes too, "
+        "which are left out.",
+    )
+
+    @model_validator(mode="after")
+    def _fits_what_it_holds(self) -> Self:
+        if self.holds == "jets" and self.format == "hdf5":
+            raise ValueError("format hdf5 is not one of jets: those in HDF5 are upp or ftag")
+        if self.holds != "scores" and self.normalise:
+            raise ValueError("normalise is of probabilities: it needs holds: scores")
+        for value, name in (self.labels.values if self.labels else {}).items():
+            if name is not None and name not in (*CLASSES, *FLAVOURS):
+                raise ValueError(
+                    f"labels.values.{value} is {name}, not one of "
+                    f"{', '.join((*CLASSES, *FLAVOURS))}"
+                )
+        return self
 
 
 class ReadSpec(Block):
@@ -76,7 +103,7 @@ class ReadSpec(Block):
 
 
 class Files(Layout):
-    """A dataset that exists: jets are read from files instead of being simulated."""
+    """A dataset that exists: it is read from files instead of being simulated."""
 
     files: tuple[str, ...] = Field(
         min_length=1,
@@ -143,7 +170,7 @@ class Files(Layout):
         return result
 
     def shards(self, where: str, classes: tuple[str, ...]) -> dict[tuple[str, int], ReadSpec]:
-        """Return what is read into each shard by (`FILES`, number); errors as `found`.
+        """Return what is read into each shard of jets by (`FILES`, number); errors as `found`.
 
         Parameters
         ----------
@@ -154,9 +181,7 @@ class Files(Layout):
         """
         files = self.found(where)
         layout = Layout.model_validate(self.model_dump(include=set(Layout.model_fields)))
-        first_ids = {name: derive(0, "file of jets", name) << _ROW_BITS for name in files}
-        if len(set(first_ids.values())) < len(files):
-            raise InputError(where, "files", "two get the same ids by chance", "Rename one of them")
+        first_ids = _first_ids(files, where)
         jobs = [(name, part) for name in files for part in range(*self.taken)]
         return {
             (FILES, number): ReadSpec(
@@ -172,8 +197,63 @@ class Files(Layout):
             for number, (name, part) in enumerate(jobs)
         }
 
+    def spans(self, where: str) -> dict[str, tuple[str, int]]:
+        """Return path, and the id of the first row, of each file by its name; errors as `found`."""
+        files = self.found(where)
+        first_ids = _first_ids(files, where)
+        return {name: (path, first_ids[name]) for name, path in files.items()}
+
+    def rows(self, rows: int) -> tuple[int, int]:
+        """Return first and last (exclusive) row of `taken` of a file with so many rows."""
+        first, last = self.taken
+        return rows * first // self.parts, rows * last // self.parts
+
 
 Samples = dict[str, Files]
+
+
+def _first_ids(files: Mapping[str, str], where: str) -> dict[str, int]:
+    """Return the id of the first jet of each file, which follows from its name."""
+    first_ids = {name: derive(0, "file of jets", name) << _ROW_BITS for name in files}
+    if len(set(first_ids.values())) < len(files):
+        raise InputError(where, "files", "two get the same ids by chance", "Rename one of them")
+    return first_ids
+
+
+def start(study: str, samples: Mapping[str, Files], sides: tuple[str, str], holds: Holds) -> Holds:
+    """Return what a study starts from: jets, or what a tagger made of them.
+
+    Parameters
+    ----------
+    study
+        Its name, for error messages.
+    samples
+        Its datasets that exist.
+    sides
+        The two datasets that are compared.
+    holds
+        What of taggers the study can start from.
+
+    Raises
+    ------
+    ValueError
+        When datasets hold something else, or only one side does.
+    """
+    late = {name: one.holds for name, one in samples.items() if one.holds != "jets"}
+    for name, found in late.items():
+        if name not in sides or found != holds:
+            raise ValueError(
+                f"samples.{name}.holds is {found}: in the {study} study only "
+                f"{' and '.join(sides)} can hold {holds}, the others hold jets"
+            )
+    if len(late) == 1:
+        (one,) = late
+        other = sides[1 - sides.index(one)]
+        raise ValueError(
+            f"samples.{one} holds {holds}, but {other} is to be made of jets by another tagger: "
+            f"set samples.{other} as well, of the same tagger"
+        )
+    return holds if late else "jets"
 
 
 def _fixed(pattern: str) -> PurePath:
@@ -186,9 +266,10 @@ def _fixed(pattern: str) -> PurePath:
 def shards(
     study: str, simulation: SimulationConfig, samples: Mapping[str, Files]
 ) -> dict[str, dict[tuple[str, int], ShardSpec | ReadSpec]]:
-    """Return the shards of all datasets of a study, by dataset and then (process, number).
+    """Return the shards of all datasets of jets of a study, by dataset and then (process, number).
 
     Datasets of `samples` are read from files, those of `simulation` that are not there are made.
+    Those that hold no jets have no shards.
 
     Raises
     ------
@@ -200,6 +281,8 @@ def shards(
     for name in simulation.datasets.keys() - samples:
         result[name] = dict(simulation.shards(name).items())
     for name, files in samples.items():
+        if files.holds != "jets":
+            continue
         result[name] = dict(files.shards(f"{study}.samples.{name}", classes).items())
     return result
 

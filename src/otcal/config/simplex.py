@@ -14,7 +14,8 @@ from otcal.config.bundle import BundleConfig
 from otcal.config.degradation import Degradation
 from otcal.config.figures import FiguresConfig
 from otcal.config.mixture import MixtureConfig
-from otcal.config.samples import Samples, jets_by_process
+from otcal.config.outputs import ReadScoresSpec
+from otcal.config.samples import Holds, Samples, jets_by_process, start
 from otcal.config.scores import Floor, ScoreSpec
 from otcal.config.simplex_closure import FlavourMaps, SimplexClosureConfig
 from otcal.config.simplex_tabulation import SimplexTables
@@ -26,6 +27,8 @@ from otcal.samples.flavours import FLAVOURS
 
 DATASETS = ("training", "simulation", "data")
 """Datasets that the study needs: what trains the tagger, the MC, and what becomes pseudo-data."""
+SIDES = ("simulation", "data")
+"""Datasets whose scores are compared."""
 
 
 class SimplexStudy(Block):
@@ -38,7 +41,9 @@ class SimplexStudy(Block):
     )
     tagger: TaggerConfig
     pseudo_data: Degradation = Field(
-        Degradation(), description="What makes pseudo-data of the jets of the dataset `data`."
+        Degradation(),
+        description="What makes pseudo-data of the jets of the dataset `data`; scores that are "
+        "read stay as they are.",
     )
     floor: float | None = Floor
     splits: Splits = Field(
@@ -57,6 +62,17 @@ class SimplexStudy(Block):
         """Return how many jets of a dataset each process makes, or how many are read."""
         return jets_by_process(self.simulation, self.samples, dataset)
 
+    @property
+    def start(self) -> Holds:
+        """What the study starts from: jets, or scores of a tagger that it does not have."""
+        return start("simplex", self.samples, SIDES, "scores")
+
+    def read_scores_spec(self, sample: str) -> ReadScoresSpec:
+        """Return the settings of `read_scores` for a dataset that holds scores."""
+        return ReadScoresSpec(
+            where=f"simplex.samples.{sample}", files=self.samples[sample], floor=self.floor
+        )
+
     def score_spec(self, sample: str) -> ScoreSpec:
         """Return the settings of `export_scores` for a dataset: only pseudo-data are degraded."""
         return ScoreSpec(
@@ -67,7 +83,7 @@ class SimplexStudy(Block):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        for name in DATASETS:
+        for name in DATASETS if self.start == "jets" else SIDES:
             if name not in self.simulation.datasets and name not in self.samples:
                 raise ValueError(f"simulation.datasets needs: {', '.join(DATASETS)}; no '{name}'")
         if self.simulation.selection.flavours is None:

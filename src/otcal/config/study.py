@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from otcal.config.base import Block, describe
 from otcal.config.closure import MIN_JETS, BinsSpec, ClosureConfig
 from otcal.config.figures import FiguresConfig
-from otcal.config.samples import FILES, Samples, jets_by_process
+from otcal.config.samples import FILES, Holds, Samples, jets_by_process
 from otcal.config.simplex import SimplexStudy
 from otcal.config.simulation import SimulationConfig
 from otcal.config.splits import Splits
@@ -50,6 +50,14 @@ class LatentStudy(Block):
     def jets(self, dataset: str) -> dict[str, int]:
         """Return how many jets of a dataset each process makes, or how many are read."""
         return jets_by_process(self.simulation, self.samples, dataset)
+
+    @property
+    def start(self) -> Holds:
+        """What the study starts from: jets."""
+        for name, files in self.samples.items():
+            if files.holds != "jets":
+                raise ValueError(f"samples.{name}.holds is {files.holds}: this study reads jets")
+        return "jets"
 
     def map_spec(self) -> MapSpec:
         """Return the settings of `fit_map`: the map's, with the study's splits and seed."""
@@ -91,7 +99,7 @@ class LatentStudy(Block):
 
     @model_validator(mode="after")
     def _datasets_exist(self) -> LatentStudy:
-        for name in DATASETS:
+        for name in DATASETS if self.start == "jets" else ():
             if name not in self.simulation.datasets and name not in self.samples:
                 raise ValueError(f"simulation.datasets needs: {', '.join(DATASETS)}; no '{name}'")
         training = self.jets("training")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+EARLY = ("tagger/", "tables/inputs.parquet", "validation/")
+"""Beginnings of files that are made of jets or the tagger's training."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -35,6 +38,11 @@ class Figure:
     step: str
     inputs: dict[str, str]
     panels: tuple[str, ...]
+
+    @property
+    def early(self) -> bool:
+        """Whether it shows jets or the tagger, which a study of a tagger's outputs lacks."""
+        return any(path.startswith(EARLY) for path in self.inputs.values())
 
     @property
     def caption(self) -> str:

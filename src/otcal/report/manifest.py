@@ -82,6 +82,10 @@ class Table(Block):
         return self
 
 
+Start = Literal["jets", "outputs"]
+"""What a study starts from: jets and its own tagger, or what another tagger made of jets."""
+
+
 class Section(Block):
     """A part of the page."""
 
@@ -91,6 +95,9 @@ class Section(Block):
     numbers: tuple[Number, ...] = Field((), description="Key numbers.")
     tables: tuple[Table, ...] = Field((), description="Tables.")
     figures: tuple[str, ...] = Field((), description="Names of the catalogue's figures.")
+    start: Start | None = Field(
+        None, description="Start of the studies whose page has the section; null: of all."
+    )
 
 
 class Manifest(Block):
@@ -121,6 +128,22 @@ class ReportSpec(Block):
 
     config: dict[str, Any] = Field(description="The study's whole configuration, shown folded.")
     figures: tuple[Figure, ...] = Field(description="The study's catalogue of figures.")
+    omitted: tuple[str, ...] = Field(
+        (), description="Names of figures that a study of this start does not draw."
+    )
+    start: Start = Field("jets", description="What the study starts from.")
+
+
+def chosen(manifest: Manifest, spec: ReportSpec) -> Manifest:
+    """Return the manifest without what a study of this start does not have."""
+    sections = [
+        section.model_copy(
+            update={"figures": tuple(one for one in section.figures if one not in spec.omitted)}
+        )
+        for section in manifest.sections
+        if section.start in (None, spec.start)
+    ]
+    return manifest.model_copy(update={"sections": tuple(sections)})
 
 
 def load(path: str | Path) -> Manifest:

@@ -19,19 +19,25 @@ from otcal.samples.classes import CLASSES
 from otcal.samples.flavours import FLAVOURS
 from otcal.samples.latents import LATENT_SCHEMA
 from otcal.samples.readers.files import ColumnFile, HdfFile, RootFile, open_columns
-from otcal.samples.readers.jets import View, require_distinct
+from otcal.samples.readers.jets import View
+from otcal.samples.readers.outputs import id_column, iterate_scores
+from otcal.samples.readers.pieces import require_distinct
 from otcal.samples.scores import score_schema
 from otcal.samples.tables import to_numpy
-from otcal.simplex import SUM_TOLERANCE
 
 RANGES = ("jet_pt", "jet_eta", "jet_nparticles")
 """Columns whose smallest and largest value are told."""
+FORMATS = ("jetclass", "upp", "ftag", "root", "parquet")
+"""Formats of jets."""
 STUDIES = {"latent": CLASSES, "simplex": FLAVOURS}
 INPUTS = {
     "latent": "pt deta dphi d0val d0err dzval dzerr; jet: pt eta phi energy nparticles",
     "simplex": "pt deta dphi d0val d0err dzval dzerr; jet: pt eta",
 }
 """Inputs of the taggers as config.yaml has them."""
+
+OUR_SCORES = {"column": "label", "values": dict(enumerate(FLAVOURS)) | {-1: None}}
+"""What labels the jets of our own files of scores."""
 
 
 @dataclass
@@ -71,7 +77,9 @@ class Found:
 def likeliest(file: ColumnFile) -> str:
     """Return the format that a file seems to be in, by its kind and columns."""
     if isinstance(file, HdfFile):
-        return "upp" if any(name.startswith("consts/") for name in file.columns) else "ftag"
+        if any(name.startswith("consts/") for name in file.columns):
+            return "upp"
+        return "ftag" if any(name.startswith("tracks/") for name in file.columns) else "hdf5"
     if isinstance(file, RootFile):
         return "jetclass" if {"part_px", "label_QCD"} <= set(file.columns) else "root"
     return "parquet"
@@ -95,9 +103,16 @@ def examine(path: str | Path, layout: Layout | None = None, tree: str = "tree") 
         For a file that cannot be read.
     """
     with open_columns(path, layout.tree if layout else tree) as file:
-        layout = layout or Layout.model_validate({"format": likeliest(file), "tree": tree})
-        found = Found(str(path), layout.format, file.rows)
+        found = Found(str(path), layout.format if layout else likeliest(file), file.rows)
+        if layout and layout.holds == "scores":
+            _scores(file, layout, found)
+            return found
         _outputs(file, found)
+        if found.format == "hdf5":
+            found.lacks.append("jets (neither the data sets of upp nor those of ftag are there)")
+        if found.format not in FORMATS:
+            return found
+        layout = layout or Layout.model_validate({"format": found.format, "tree": tree})
         for study, classes in STUDIES.items():
             view = View(file, layout, classes)
             try:
@@ -164,26 +179,38 @@ def _outputs(file: ColumnFile, found: Found) -> None:
         found.uses.append("latents: the steps fit_map and calibrate read them")
         return
     if there >= set(score_schema(FLAVOURS).names):
+        layout = {"format": "parquet", "holds": "scores", "labels": OUR_SCORES}
+        _scores(file, Layout.model_validate(layout), found)
         found.format = "our scores"
-        p = [f"p_{name}" for name in FLAVOURS]
-        row = 0
-        for table in file.iterate(p, 0, file.rows):
-            sums = np.sum([to_numpy(table[name]) for name in p], axis=0)
-            close = np.abs(sums - 1) <= SUM_TOLERANCE
-            if not close.all():
-                row += int(np.argmin(close))
-                raise InputError(
-                    file.path, "p_*", f"do not sum to one in row {row}", "Normalise them"
-                )
-            row += len(table)
-        found.uses.append(
-            "scores: the steps build_regions, pretrain_flows and fit_flavour_map read them"
-        )
         return
     for name in sorted(there):
         if name.endswith("_pb") and {name[:-1] + "c", name[:-1] + "u"} <= there:
             stem = name.removesuffix("_pb")
-            found.uses.append(f"scores {stem}_p(b, c, u): a calibration can be applied to them")
+            found.uses.append(
+                f"scores {stem}_p(b, c, u): a calibration can be applied to them, and the simplex "
+                f"study can start there (samples: holds: scores, columns: {{p_b: {stem}_pb, "
+                f"p_c: {stem}_pc, p_light: {stem}_pu}}; normalise: true if there are other classes)"
+            )
+
+
+def _scores(file: ColumnFile, layout: Layout, found: Found) -> None:
+    """Read scores, and tell what can be done with them; bad ones raise `InputError`."""
+    counts = dict.fromkeys(FLAVOURS, 0)
+    dropped = 0
+    for scores, rows, _ in iterate_scores(file, layout, (0, file.rows), 0):
+        for label, name in enumerate(FLAVOURS):
+            counts[name] += int((scores.labels == label).sum())
+        dropped += rows - len(scores)
+        _widen(found.ranges, {"jet_pt": scores.pt, "jet_eta": scores.eta})
+        if id_column(file, layout) is not None:
+            found.ids.append(scores.ids)
+    require_distinct(file.path, found.ids)
+    found.counts, found.dropped = counts, dropped
+    labels = layout.labels.model_dump_json() if layout.labels else "as the format has them"
+    found.uses.append(
+        f"scores of the simplex study, which then needs no jets (samples: format: {layout.format}, "
+        f"holds: scores, labels: {labels})"
+    )
 
 
 def check(files: Sequence[str], layout: str | None = None, tree: str = "tree") -> int:

@@ -42,9 +42,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         provenance=tuple(arguments.provenance),
         benchmarks=arguments.benchmarks,
     )
-    page = build(
-        manifest.load(arguments.manifest), spec.figures, spec.config, sources, arguments.output
-    )
+    content = manifest.chosen(manifest.load(arguments.manifest), spec)
+    page = build(content, spec.figures, spec.config, sources, arguments.output)
     write_text(arguments.output, page)
     provenance.write_sidecar(
         arguments.output,

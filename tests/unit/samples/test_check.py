@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -74,13 +75,46 @@ def test_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
     p = np.random.default_rng(0).dirichlet(np.ones(3), 20)
     assert check.check([write(p)]) == 0
+    text = capsys.readouterr().out
+    assert "our scores, 20 jets" in text
+    assert "b 20, c 0, light 0" in text
+    assert "jet_pt: 50 to 50" in text
     assert (
-        "scores: the steps build_regions, pretrain_flows and fit_flavour_map read them"
-        in capsys.readouterr().out
-    )
+        "can be used: scores of the simplex study, which then needs no jets (samples: format: "
+        'parquet, holds: scores, labels: {"column":"label","values":{"0":"b","1":"c","2":"light"'
+    ) in text
+    assert "cannot" not in text
     p[7] *= 1.1
     assert check.check([write(p)]) == 1
-    assert "p_*: do not sum to one in row 7" in capsys.readouterr().err
+    assert "p_b, p_c, p_light: sum to 1.1 instead of 1 in row 7" in capsys.readouterr().err
+
+
+def test_scores_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    p = np.random.default_rng(0).dirichlet(np.ones(3), 20)
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        for name, values in zip("bcu", p.T, strict=True):
+            file[f"model/gn_p{name}"] = values
+        file["pt"], file["eta"], file["truth"] = np.full(20, 5e4), np.zeros(20), np.full(20, 5)
+    assert check.check([str(tmp_path / "s.h5")]) == 0
+    text = capsys.readouterr().out
+    assert "hdf5, 20 jets" in text
+    assert "columns: {p_b: model/gn_pb, p_c: model/gn_pc, p_light: model/gn_pu}" in text
+    names = {name: f"model/gn_p{u}" for name, u in {"p_b": "b", "p_c": "c", "p_light": "u"}.items()}
+    layout = {
+        "format": "hdf5",
+        "holds": "scores",
+        "unit": "MeV",
+        "columns": names | {"jet_pt": "pt", "jet_eta": "eta"},
+        "labels": {"column": "truth", "values": {5: "b"}},
+    }
+    files = [str(tmp_path / "s.h5")] * 2  # ids are rows here: the same ones are no mistake
+    assert check.check(files, json.dumps(layout)) == 0
+    text = capsys.readouterr().out
+    assert "b 20, c 0, light 0" in text
+    assert "jet_pt: 50 to 50" in text
+    layout["labels"] = {"column": "truth", "values": {4: "c"}}
+    assert check.check(files, json.dumps(layout)) == 1
+    assert "truth: is 5 in row 0" in capsys.readouterr().err
 
 
 def test_files_that_do_not_go_together(

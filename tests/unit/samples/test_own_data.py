@@ -20,7 +20,10 @@ from snakemake.utils import update_config
 
 from otcal.config.samples import Files
 from otcal.config.study import Settings, load_settings
+from otcal.samples.flavours import FLAVOURS
 from otcal.samples.readers.jets import write_jets
+from otcal.samples.readers.outputs import write_scores
+from otcal.samples.scores import read_scores
 from otcal.samples.tables import row_count
 from support.checkout import ROOT
 from support.layouts import write_ftag, write_jetclass, write_tree, write_upp
@@ -59,6 +62,24 @@ def write_ntuple(path: Path) -> None:
         write_tree(file, "events", branches)
 
 
+def write_scores_file(path: Path, files: Files) -> None:
+    """Write scores in the layout of an example: zeros, and probabilities that sum to 0.9."""
+    rng = np.random.default_rng(0)
+    p = 0.9 * rng.dirichlet(np.ones(3), N) if files.normalise else rng.dirichlet(np.ones(3), N)
+    p[0] = [0.0, 0.0, p[0].sum()] if not files.normalise else p[0]
+    if files.format == "ftag":
+        named = {f"jets_GN2_p{name}": p[:, i] for i, name in enumerate("bcu")}
+        write_ftag(path, N, **named)
+        return
+    columns = {"jet_id": np.arange(N), "jet_pt": rng.uniform(2e4, 2e5, N), "jet_eta": np.zeros(N)}
+    columns |= {f"p_{name}": p[:, i] for i, name in enumerate(FLAVOURS)}
+    branches = {files.columns[name]: values for name, values in columns.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with uproot.recreate(path) as file:
+        truth = rng.choice([5, 4, 0, 15], N).astype(np.int32)
+        write_tree(file, files.tree, branches | {"truth": truth})
+
+
 def write(path: Path, kind: str, make_jets: MakeJets) -> None:
     """Write a file of a format; ROOT files are ntuples."""
     if kind == "jetclass":
@@ -91,7 +112,35 @@ def test_there_is_an_example_for_each_format() -> None:
     assert shown == {"jetclass", "upp", "ftag", "root"}  # parquet is as root
 
 
-@pytest.mark.parametrize("block", BLOCKS)
+LATE = [b for b in BLOCKS if any(files.holds != "jets" for _, _, files in samples(b))]
+
+
+@pytest.mark.parametrize("block", [block for block in LATE if "simplex" in block])
+def test_an_example_reads_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: dict[str, Any]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = settings(block).simplex
+    assert study.start == "scores"
+    found = []
+    for name, files in study.samples.items():
+        path = tmp_path / files.files[0].replace("*", "x")
+        write_scores_file(path, files)
+        write_scores(study.read_scores_spec(name), tmp_path / f"{name}.parquet", {})
+        scores = read_scores(tmp_path / f"{name}.parquet", FLAVOURS)
+        assert 0 < len(scores) < N
+        np.testing.assert_allclose(scores.p.sum(axis=1), 1, rtol=1e-12)
+        assert scores.pt.max() < 251  # GeV
+        found.append(set(scores.ids.tolist()))
+    if files.take:
+        assert found[0].isdisjoint(found[1])  # the two parts of one file
+
+
+def test_there_are_examples_of_a_later_start() -> None:
+    assert len(LATE) == 2
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block not in LATE])
 def test_an_example_reads_files(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -1,14 +1,16 @@
 """Columns of ROOT, HDF5 and Parquet files, whatever they mean, in pieces of bounded size.
 
-A column is a number per jet or a list per jet; anything else is not offered. HDF5 files are those
-of ATLAS's flavour tagging and of umami-preprocessing: compound data sets of N jets, and of N rows
-of objects, padded up to a fixed length, whose field `valid` says which ones exist. Their columns
-are called ``<data set>/<field>``.
+A column is a number per jet or a list per jet; anything else is not offered. Of HDF5 files these
+are the fields of compound data sets with a row per jet, called ``<data set>/<field>``, and other
+data sets of numbers, (N,) or (N, D), called by their path. In the files of ATLAS's flavour tagging
+and of umami-preprocessing, compound data sets of N rows of objects are padded up to a fixed length,
+and their field `valid` says which ones exist.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -177,28 +179,35 @@ class RootFile(ColumnFile):
 
 
 class HdfFile(ColumnFile):
-    """Compound data sets with a row per jet."""
+    """Data sets with a row per jet: as many rows as `JETS`, or else as most columns have."""
 
     def __init__(self, path: str | Path) -> None:
         self._file = h5py.File(path, "r")
         try:
-            jets = self._file.get(JETS)
-            if not isinstance(jets, h5py.Dataset) or jets.dtype.names is None:
-                raise InputError(
-                    path, JETS, "no such compound data set", f"The file has: {list(self._file)}"
-                )
+            sets = _data_sets(self._file)
+            rows = len(sets[JETS]) if JETS in sets else _commonest_length(sets)
             columns: dict[str, pa.DataType] = {}
-            for name, data in self._file.items():
-                columns |= _fields(path, name, data, len(jets))
+            self._places: dict[str, tuple[str, str]] = {}
+            for name, data in sets.items():
+                if JETS in sets and data.dtype.names and len(data) != rows:
+                    raise InputError(
+                        path,
+                        name,
+                        f"has {len(data)} rows, {JETS} has {rows}",
+                        "Fetch or make the file again",
+                    )
+                found = _fields(name, data, rows)
+                columns |= found
+                self._places |= {column: (name, column[len(name) + 1 :]) for column in found}
         except BaseException:
             self._file.close()
             raise
-        super().__init__(path, columns, len(jets))
+        super().__init__(path, columns, rows)
 
     def _iterate(self, names: list[str], first: int, last: int, size: int) -> Iterator[pa.Table]:
         wanted: dict[str, list[str]] = {}
         for name in names:
-            data, _, field = name.partition("/")
+            data, field = self._places[name]
             wanted.setdefault(data, []).append(field)
         for start in range(first, last, size):
             rows = slice(start, min(start + size, last))
@@ -208,10 +217,12 @@ class HdfFile(ColumnFile):
             yield pa.table({name: columns[name] for name in names})
 
     def _read(self, data: str, fields: list[str], rows: slice) -> dict[str, Any]:
+        if fields == [""]:
+            return {data: _array(self._file[data][rows])}
         padded = self._file[data].ndim == 2
         block = self._file[data].fields([*fields, *(["valid"] if padded else [])])[rows]
         if not padded:
-            return {f"{data}/{name}": np.ascontiguousarray(block[name]) for name in fields}
+            return {f"{data}/{name}": _array(block[name]) for name in fields}
         valid = block["valid"].astype(bool)
         offsets = pa.array(np.concatenate([[0], np.cumsum(valid.sum(axis=1))]), pa.int32())
         return {
@@ -265,37 +276,82 @@ def _branch_type(interpretation: Any) -> pa.DataType | None:
     """Return the type of a branch: numbers, or lists of them; None for anything else."""
     content = getattr(interpretation, "content", interpretation)
     kind = getattr(content, "to_dtype", None)
-    if kind is None or kind.kind not in "iufb" or kind.shape:
+    if kind is None:
         return None
-    number = pa.from_numpy_dtype(kind.newbyteorder("="))
+    number = _number(kind.base)
+    if number is None or len(kind.shape) > 1 or (kind.shape and content is not interpretation):
+        return None
+    if kind.shape:
+        return pa.list_(number, kind.shape[0])
     return number if content is interpretation else pa.list_(number)
+
+
+def _number(kind: np.dtype[Any]) -> pa.DataType | None:
+    """Return the type of numbers; None for anything else."""
+    return pa.from_numpy_dtype(kind.newbyteorder("=")) if kind.kind in "iufb" else None
+
+
+def _array(values: Any) -> Any:
+    """Return an array (N,) or (N, D) as a column."""
+    values = np.ascontiguousarray(values)
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    if values.ndim == 1:
+        return pa.array(values)
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
 
 
 def _plain(array: Any) -> Any:
     """Return an array of Awkward's extension types as one of Arrow's own."""
     while isinstance(array.type, pa.ExtensionType):
         array = array.storage
+    if pa.types.is_fixed_size_list(array.type):
+        return type(array).from_arrays(_plain(array.flatten()), array.type.list_size)
     if pa.types.is_large_list(array.type) or pa.types.is_list(array.type):
         values = _plain(array.values)
         return type(array).from_arrays(array.offsets, values)
     return array
 
 
-def _fields(path: str | Path, name: str, data: Any, rows: int) -> dict[str, pa.DataType]:
-    """Return the columns of an item of an HDF5 file; none when it has no row per jet."""
-    if not isinstance(data, h5py.Dataset) or data.dtype.names is None:
-        return {}
-    if data.ndim not in (1, 2) or (data.ndim == 2 and "valid" not in data.dtype.names):
-        return {}
+def _data_sets(file: Any) -> dict[str, Any]:
+    """Return the data sets of an HDF5 file that have rows, by their paths."""
+    found: dict[str, Any] = {}
+
+    def visit(name: str, node: Any) -> None:
+        if isinstance(node, h5py.Dataset) and node.ndim:
+            found[name] = node
+
+    file.visititems(visit)
+    return found
+
+
+def _commonest_length(sets: dict[str, Any]) -> int:
+    """Return how many rows most columns have; of several such numbers the largest."""
+    columns: Counter[int] = Counter()
+    for data in sets.values():
+        columns[len(data)] += len(data.dtype.names or [""])
+    return max(columns, key=lambda rows: (columns[rows], rows), default=0)
+
+
+def _fields(name: str, data: Any, rows: int) -> dict[str, pa.DataType]:
+    """Return the columns of a data set of an HDF5 file; none when it has no row per jet."""
     if len(data) != rows:
-        raise InputError(
-            path, name, f"has {len(data)} rows, {JETS} has {rows}", "Fetch or make the file again"
-        )
+        return {}
+    if data.dtype.names is None:
+        number = _number(data.dtype)
+        if number is None or data.ndim > 2:
+            return {}
+        return {name: number if data.ndim == 1 else pa.list_(number, data.shape[1])}
+    if data.ndim > 2 or (data.ndim == 2 and "valid" not in data.dtype.names):
+        return {}
     result = {}
     for field in data.dtype.names:
         kind = data.dtype[field]
-        if kind.kind in "iufb" and not kind.shape:
-            number = pa.from_numpy_dtype(kind.newbyteorder("="))
+        number = _number(kind.base)
+        if number is None or len(kind.shape) > (1 if data.ndim == 1 else 0):
+            continue
+        if kind.shape:
+            result[f"{name}/{field}"] = pa.list_(number, kind.shape[0])
+        else:
             result[f"{name}/{field}"] = number if data.ndim == 1 else pa.list_(number)
     return result
 

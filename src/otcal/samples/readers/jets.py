@@ -18,10 +18,17 @@ from otcal.runtime.errors import InputError
 from otcal.samples import tables
 from otcal.samples.jets import jet_schema
 from otcal.samples.readers.files import BATCH, ColumnFile, open_columns
+from otcal.samples.readers.pieces import (
+    Piece,
+    label_column,
+    label_columns,
+    label_numbers,
+    missing,
+    momentum_factor,
+    require_distinct,
+)
 from otcal.samples.readers.recipes import (
     COLUMNS,
-    FLAVOUR_COLUMN,
-    FLAVOUR_VALUES,
     MOMENTA,
     NAMES,
     RECIPES,
@@ -32,7 +39,6 @@ from otcal.samples.readers.recipes import (
 )
 
 _LOG = logging.getLogger(__name__)
-_GEV = {"GeV": 1.0, "MeV": 1e-3}
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ class View:
                     "columns", ours, "is not a name of ours", f"Known: {', '.join(sorted(known))}"
                 )
             if theirs not in there:
-                raise self._missing(theirs, f"column is missing, which is to be {ours}")
+                raise missing(self.file, theirs, f"column is missing, which is to be {ours}")
         wanted = {**NAMES[self.layout.format], **self.layout.columns}
         return {ours: theirs for ours, theirs in wanted.items() if theirs in there}
 
@@ -90,33 +96,8 @@ class View:
 
     @cached_property
     def labels(self) -> LabelColumn | None:
-        """The column that labels the jets; None for a column per class.
-
-        Raises
-        ------
-        InputError
-            When there is no label.
-        """
-        labels, there = self.layout.labels, self.file.columns
-        if labels is None and self.layout.format in FLAVOUR_COLUMN:
-            column = FLAVOUR_COLUMN[self.layout.format]
-            labels = LabelColumn.model_validate({"column": column, "values": FLAVOUR_VALUES})
-        if labels is None:
-            for name in self.classes:
-                if f"label_{name}" not in there:
-                    raise self._missing(f"label_{name}", "column is missing")
-            return None
-        if labels.column not in there:
-            raise self._missing(labels.column, "column of labels is missing")
-        foreign = {name for name in labels.values.values() if name} - set(self.classes)
-        if foreign:
-            raise InputError(
-                self.file.path,
-                labels.column,
-                f"labels jets as {sorted(foreign)[0]}",
-                f"The study's classes are {', '.join(self.classes)}; map others to null",
-            )
-        return labels
+        """The column that labels the jets; None for a column per class (`InputError` without)."""
+        return label_column(self.file, self.layout, self.classes)
 
     def require(self) -> None:
         """Check that nothing is missing which every use of jets needs.
@@ -131,8 +112,10 @@ class View:
                 ways = [(name,), *(recipe.needs for recipe in RECIPES.get(name, ()))]
                 expected = NAMES[self.layout.format]
                 told = [" and ".join(expected.get(one, one) for one in way) for way in ways]
-                raise self._missing(
-                    expected.get(name, name), f"column is missing; needed is {' or '.join(told)}"
+                raise missing(
+                    self.file,
+                    expected.get(name, name),
+                    f"column is missing; needed is {' or '.join(told)}",
                 )
         _ = self.labels
 
@@ -169,17 +152,13 @@ class View:
         own_ids = self.names.get("jet_id")
         raw = {self.names[name] for plan in self.plans.values() for name in plan if not plan[name]}
         raw |= {own_ids} if own_ids else set()
-        raw |= {self.labels.column} if self.labels else {f"label_{one}" for one in self.classes}
+        raw |= set(label_columns(self.labels, self.classes))
         row = first
         for table in self.file.iterate(sorted(raw), first, last, size):
             piece = Piece(self.file.path, table, row)
-            label = self._label(piece)
+            label = label_numbers(piece, self.labels, self.classes)
             columns = self._columns(piece, label)
-            columns["jet_id"] = (
-                piece.numbers(own_ids)
-                if own_ids
-                else first_id + np.arange(row, row + len(table), dtype=np.int64)
-            )
+            columns["jet_id"] = piece.ids(own_ids, first_id)
             jets = _table(self.schema, columns, piece)
             kept = (label >= 0) & (piece.lengths > 0)
             yield jets.filter(pa.array(kept)), int((~kept).sum())
@@ -188,14 +167,14 @@ class View:
     def _columns(self, piece: Piece, label: Array) -> dict[str, Array]:
         """Return our columns; those of constituents are flat."""
         made: dict[str, Array] = {}
-        unit = self.layout.unit or ("MeV" if self.layout.format == "ftag" else "GeV")
+        unit = momentum_factor(self.layout)
         for plan in self.plans.values():
             for name, recipe in plan.items():
                 if name in made:
                     continue
                 if recipe is None:
                     values = piece.values(self.names[name], name.startswith("part_"))
-                    factor = _GEV[unit] ** MOMENTA.get(name, 0)
+                    factor = unit ** MOMENTA.get(name, 0)
                     made[name] = values if factor == 1 else values * factor
                 else:
                     needs = [
@@ -208,131 +187,6 @@ class View:
         made.setdefault("jet_nparticles", piece.lengths)
         result = {name: made[name] for name in self.plans}
         return result | {f"label_{name}": label == i for i, name in enumerate(self.classes)}
-
-    def _label(self, piece: Piece) -> NDArray[np.int64]:
-        """Return the class of each jet; -1 for jets that are to be dropped."""
-        if self.labels is not None:
-            return _mapped(piece, self.labels, self.classes)
-        flags = np.stack([piece.numbers(f"label_{name}") for name in self.classes], axis=1)
-        wrong = (~np.isin(flags, (0, 1))).any(axis=1) | (flags.sum(axis=1) != 1)
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            raise InputError(
-                self.file.path,
-                "label_*",
-                f"{int(wrong.sum())} jets do not have exactly one class (first: row "
-                f"{piece.first + row}: {flags[row].tolist()})",
-                f"Set one of {', '.join(f'label_{name}' for name in self.classes)} to 1, others 0",
-            )
-        return flags.argmax(axis=1)
-
-    def _missing(self, column: str, problem: str) -> InputError:
-        there = ", ".join(self.file.columns) or "nothing"
-        return InputError(
-            self.file.path, column, problem, f"Name it in `columns`. The file has: {there}"
-        )
-
-
-class Piece:
-    """Some rows of a file; `first` is the number of the first one."""
-
-    def __init__(self, path: str | Path, table: pa.Table, first: int) -> None:
-        self.path = path
-        self.first = first
-        self._table = table
-        self._offsets: tuple[str, NDArray[np.int64]] | None = None
-
-    def __len__(self) -> int:
-        return len(self._table)
-
-    @property
-    def offsets(self) -> NDArray[np.int64]:
-        """Where the constituents of each jet begin and end, (N + 1,)."""
-        return self._offsets[1] if self._offsets else np.zeros(len(self) + 1, dtype=np.int64)
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Number of constituents of each jet, (N,)."""
-        return np.diff(self.offsets)
-
-    @cached_property
-    def owner(self) -> NDArray[np.int64]:
-        """Number of each constituent's jet, (M,)."""
-        return np.repeat(np.arange(len(self)), self.lengths)
-
-    def values(self, name: str, listed: bool) -> Array:
-        """Return a column, or the flat values of a column of lists, which all have one length."""
-        if not listed:
-            return self.numbers(name)
-        column = self._complete(name)
-        if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
-            raise InputError(
-                self.path, name, f"has type {column.type}", "Needed is a list for each jet"
-            )
-        offsets = column.offsets.to_numpy().astype(np.int64)
-        offsets = offsets - offsets[0]
-        if self._offsets is None:
-            self._offsets = name, offsets
-        elif not np.array_equal(offsets, self._offsets[1]):
-            jet = int(np.argmax(np.diff(offsets) != self.lengths))
-            raise InputError(
-                self.path,
-                name,
-                f"has {np.diff(offsets)[jet]} values in row {self.first + jet}, "
-                f"{self._offsets[0]} has {self.lengths[jet]}",
-                "All columns of constituents must list the same ones: make the file again",
-            )
-        values = column.flatten()
-        if values.null_count:
-            raise InputError(self.path, name, "has missing values", "Fill or drop these jets")
-        return self._finite(name, tables.to_numpy(values), self.owner)
-
-    def numbers(self, name: str) -> Array:
-        """Return a column with a number for each jet."""
-        column = self._complete(name)
-        if pa.types.is_nested(column.type):
-            raise InputError(
-                self.path, name, f"has type {column.type}", "Needed is a number for each jet"
-            )
-        return self._finite(name, tables.to_numpy(column), np.arange(len(self)))
-
-    def _complete(self, name: str) -> Any:
-        column = self._table[name].combine_chunks()
-        if isinstance(column, pa.ChunkedArray):
-            column = pa.concat_arrays(column.chunks)
-        if column.null_count:
-            raise InputError(self.path, name, "has missing values", "Fill or drop these jets")
-        return column
-
-    def _finite(self, name: str, values: Array, owner: NDArray[np.int64]) -> Array:
-        bad = ~np.isfinite(values)
-        if bad.any():
-            raise InputError(
-                self.path,
-                name,
-                f"has {int(bad.sum())} NaN or infinite values (first: row "
-                f"{self.first + int(owner[np.argmax(bad)])})",
-                "Drop these jets or make the file again",
-            )
-        return values.astype(np.int8) if values.dtype == bool else values
-
-
-def _mapped(piece: Piece, labels: LabelColumn, classes: tuple[str, ...]) -> NDArray[np.int64]:
-    found = piece.numbers(labels.column)
-    result = np.full(len(found), -2)
-    for value, name in labels.values.items():
-        result[found == value] = classes.index(name) if name else -1
-    if (result == -2).any():
-        row = int(np.argmax(result == -2))
-        meaning = ", ".join(f"{value} = {name or 'drop'}" for value, name in labels.values.items())
-        raise InputError(
-            piece.path,
-            labels.column,
-            f"is {found[row]} in row {piece.first + row} ({int((result == -2).sum())} jets with "
-            "unknown labels in this piece)",
-            f"Known: {meaning}. Add it to labels.values; null drops such jets",
-        )
-    return result
 
 
 def _table(schema: pa.Schema, columns: Mapping[str, Array], piece: Piece) -> pa.Table:
@@ -384,21 +238,6 @@ def write_jets(spec: ReadSpec, output: str | Path, provenance: dict[str, Any]) -
     _LOG.info("%s: %d jets of rows %d to %d; %d dropped", spec.file, kept, first, last, dropped)
     if view.absent:
         _LOG.info("not in the file, nor to be computed: %s", ", ".join(view.absent))
-
-
-def require_distinct(path: str | Path, ids: list[NDArray[np.int64]]) -> None:
-    """Raise `InputError` when an id is there twice."""
-    if not ids:
-        return
-    values, counts = np.unique(np.concatenate(ids), return_counts=True)
-    if (counts > 1).any():
-        raise InputError(
-            path,
-            "jet_id",
-            f"{int((counts > 1).sum())} ids are there more than once (first: "
-            f"{values[np.argmax(counts > 1)]})",
-            "Jets are split by their ids: make them distinct, or leave the column out",
-        )
 
 
 def _same_columns(view: View, spec: ReadSpec) -> None:

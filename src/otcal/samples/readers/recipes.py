@@ -147,6 +147,7 @@ NAMES: dict[str, Mapping[str, str]] = {
     "jetclass": {name: name for name in COLUMNS},
     "root": _OURS,
     "parquet": _OURS | {"jet_id": "jet_id"},
+    "hdf5": {name: name for name in ("jet_id", *JET_FLOATS)},
     "upp": {
         **{f"jet_{name}": f"jets/{name}" for name in ("pt", "eta", "phi", "energy", "mass")},
         "part_pt_fraction": "consts/pt_frac",

@@ -1,0 +1,224 @@
+"""Rows of foreign files: their numbers and labels, checked."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from otcal.config.samples import LabelColumn, Layout
+from otcal.runtime.errors import InputError
+from otcal.samples import tables
+from otcal.samples.readers.files import ColumnFile
+from otcal.samples.readers.recipes import FLAVOUR_COLUMN, FLAVOUR_VALUES, Array
+
+_GEV = {"GeV": 1.0, "MeV": 1e-3}
+
+
+class Piece:
+    """Some rows of a file; `first` is the number of the first one."""
+
+    def __init__(self, path: str | Path, table: pa.Table, first: int) -> None:
+        self.path = path
+        self.first = first
+        self._table = table
+        self._offsets: tuple[str, NDArray[np.int64]] | None = None
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    @property
+    def offsets(self) -> NDArray[np.int64]:
+        """Where the constituents of each jet begin and end, (N + 1,)."""
+        return self._offsets[1] if self._offsets else np.zeros(len(self) + 1, dtype=np.int64)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Number of constituents of each jet, (N,)."""
+        return np.diff(self.offsets)
+
+    @cached_property
+    def owner(self) -> NDArray[np.int64]:
+        """Number of each constituent's jet, (M,)."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    def values(self, name: str, listed: bool) -> Array:
+        """Return a column, or the flat values of a column of lists, which all have one length."""
+        if not listed:
+            return self.numbers(name)
+        column = self._complete(name)
+        if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
+            raise InputError(
+                self.path, name, f"has type {column.type}", "Needed is a list for each jet"
+            )
+        offsets = column.offsets.to_numpy().astype(np.int64)
+        offsets = offsets - offsets[0]
+        if self._offsets is None:
+            self._offsets = name, offsets
+        elif not np.array_equal(offsets, self._offsets[1]):
+            jet = int(np.argmax(np.diff(offsets) != self.lengths))
+            raise InputError(
+                self.path,
+                name,
+                f"has {np.diff(offsets)[jet]} values in row {self.first + jet}, "
+                f"{self._offsets[0]} has {self.lengths[jet]}",
+                "All columns of constituents must list the same ones: make the file again",
+            )
+        values = column.flatten()
+        if values.null_count:
+            raise InputError(self.path, name, "has missing values", "Fill or drop these jets")
+        return self._finite(name, tables.to_numpy(values), self.owner)
+
+    def numbers(self, name: str) -> Array:
+        """Return a column with a number for each jet."""
+        column = self._complete(name)
+        if pa.types.is_nested(column.type):
+            raise InputError(
+                self.path, name, f"has type {column.type}", "Needed is a number for each jet"
+            )
+        return self._finite(name, tables.to_numpy(column), np.arange(len(self)))
+
+    def ids(self, name: str | None, first_id: int) -> NDArray[np.int64]:
+        """Return ids (N,): those of a column, or without one the rows' numbers from `first_id`."""
+        if name is None:
+            return first_id + np.arange(self.first, self.first + len(self), dtype=np.int64)
+        found = self.numbers(name)
+        whole = found.astype(np.int64)
+        if not np.array_equal(whole, found):
+            row = int(np.argmax(whole != found))
+            raise InputError(
+                self.path,
+                name,
+                f"is {found[row]} in row {self.first + row}, which is no 64-bit whole number",
+                "Ids are whole numbers: correct them, or leave the column out",
+            )
+        return whole
+
+    def _complete(self, name: str) -> Any:
+        column = self._table[name].combine_chunks()
+        if isinstance(column, pa.ChunkedArray):
+            column = pa.concat_arrays(column.chunks)
+        if column.null_count:
+            raise InputError(self.path, name, "has missing values", "Fill or drop these jets")
+        return column
+
+    def _finite(self, name: str, values: Array, owner: NDArray[np.int64]) -> Array:
+        bad = ~np.isfinite(values)
+        if bad.any():
+            raise InputError(
+                self.path,
+                name,
+                f"has {int(bad.sum())} NaN or infinite values (first: row "
+                f"{self.first + int(owner[np.argmax(bad)])})",
+                "Drop these jets or make the file again",
+            )
+        return values.astype(np.int8) if values.dtype == bool else values
+
+
+def momentum_factor(layout: Layout) -> float:
+    """Return how many GeV the unit of momenta is."""
+    return _GEV[layout.unit or ("MeV" if layout.format == "ftag" else "GeV")]
+
+
+def missing(file: ColumnFile, column: str, problem: str) -> InputError:
+    """Return the error for a column that a file does not have."""
+    there = ", ".join(file.columns) or "nothing"
+    return InputError(file.path, column, problem, f"Name it in `columns`. The file has: {there}")
+
+
+def label_column(file: ColumnFile, layout: Layout, classes: tuple[str, ...]) -> LabelColumn | None:
+    """Return the column that labels the jets; None for a column per class.
+
+    Raises
+    ------
+    InputError
+        When there is no label, or one of no class.
+    """
+    labels, there = layout.labels, file.columns
+    if labels is None and layout.format in FLAVOUR_COLUMN:
+        column = FLAVOUR_COLUMN[layout.format]
+        labels = LabelColumn.model_validate({"column": column, "values": FLAVOUR_VALUES})
+    if labels is None:
+        for name in classes:
+            if f"label_{name}" not in there:
+                raise missing(file, f"label_{name}", "column is missing")
+        return None
+    if labels.column not in there:
+        raise missing(file, labels.column, "column of labels is missing")
+    foreign = {name for name in labels.values.values() if name} - set(classes)
+    if foreign:
+        raise InputError(
+            file.path,
+            labels.column,
+            f"labels jets as {sorted(foreign)[0]}",
+            f"The study's classes are {', '.join(classes)}; map others to null",
+        )
+    return labels
+
+
+def label_columns(labels: LabelColumn | None, classes: tuple[str, ...]) -> list[str]:
+    """Return the columns that `label_numbers` reads."""
+    return [labels.column] if labels else [f"label_{name}" for name in classes]
+
+
+def label_numbers(
+    piece: Piece, labels: LabelColumn | None, classes: tuple[str, ...]
+) -> NDArray[np.int64]:
+    """Return the class of each jet (N,); -1 for jets that are to be dropped.
+
+    Raises
+    ------
+    InputError
+        For a label that is not among the known values, or jets without or of several classes.
+    """
+    if labels is not None:
+        return _mapped(piece, labels, classes)
+    flags = np.stack([piece.numbers(f"label_{name}") for name in classes], axis=1)
+    wrong = (~np.isin(flags, (0, 1))).any(axis=1) | (flags.sum(axis=1) != 1)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise InputError(
+            piece.path,
+            "label_*",
+            f"{int(wrong.sum())} jets do not have exactly one class (first: row "
+            f"{piece.first + row}: {flags[row].tolist()})",
+            f"Set one of {', '.join(f'label_{name}' for name in classes)} to 1, others 0",
+        )
+    return flags.argmax(axis=1)
+
+
+def _mapped(piece: Piece, labels: LabelColumn, classes: tuple[str, ...]) -> NDArray[np.int64]:
+    found = piece.numbers(labels.column)
+    result = np.full(len(found), -2)
+    for value, name in labels.values.items():
+        result[found == value] = classes.index(name) if name else -1
+    if (result == -2).any():
+        row = int(np.argmax(result == -2))
+        meaning = ", ".join(f"{value} = {name or 'drop'}" for value, name in labels.values.items())
+        raise InputError(
+            piece.path,
+            labels.column,
+            f"is {found[row]} in row {piece.first + row} ({int((result == -2).sum())} jets with "
+            "unknown labels in this piece)",
+            f"Known: {meaning}. Add it to labels.values; null drops such jets",
+        )
+    return result
+
+
+def require_distinct(path: str | Path, ids: list[NDArray[np.int64]]) -> None:
+    """Raise `InputError` when an id is there twice."""
+    if not ids:
+        return
+    values, counts = np.unique(np.concatenate(ids), return_counts=True)
+    if (counts > 1).any():
+        raise InputError(
+            path,
+            "jet_id",
+            f"{int((counts > 1).sum())} ids are there more than once (first: "
+            f"{values[np.argmax(counts > 1)]})",
+            "Jets are split by their ids: make them distinct, or leave the column out",
+        )

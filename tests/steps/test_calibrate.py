@@ -16,11 +16,13 @@ from otcal.runtime.files import sha256, write_json
 from otcal.samples import tables
 from otcal.samples.classes import CLASSES
 from otcal.samples.jets import JET_FLOATS
-from otcal.samples.latents import LATENT_SCHEMA, LAYERS, read_latents
-from otcal.steps import calibrate
+from otcal.samples.latents import LATENT_SCHEMA, LAYERS, Kind, kind_of, latent_writer, read_latents
+from otcal.steps import calibrate, read_head
 from otcal.tagger.head import FORMAT, Head, weights_metadata
 from otcal.transport.api import fit_map
 from otcal.transport.semidual import SemidualOptions
+from support.heads import CLASSES as OTHERS
+from support.heads import HIDDEN, WIDTH, write_head
 
 N = 600
 
@@ -119,6 +121,48 @@ def test_several_classes_can_be_calibrated(root: Path, tmp_path: Path) -> None:
     run(root, tmp_path / "calibrated.parquet", ["QCD", "Hbb"])
     labels = read_latents(tmp_path / "calibrated.parquet", ["label"])["label"]
     assert np.bincount(labels).tolist() == [N // 3, N // 3]
+
+
+def test_the_head_of_another_tagger_runs_as_an_onnx_model(tmp_path: Path) -> None:
+    """Latents of any width; classes, of any names, are counted as the file says."""
+    head, spec = write_head(tmp_path / "mine.onnx")
+    model = tmp_path / "head.onnx"
+    read_head.main(["--spec", spec.model_dump_json(), "--output", str(model)])
+    rng = np.random.default_rng(1)
+    kind = Kind(OTHERS, (WIDTH, HIDDEN, len(OTHERS)), ("jet_pt",))
+    label = rng.choice(len(OTHERS), N).astype(np.int8)
+    z = rng.normal(size=(N, WIDTH)).astype(np.float32)
+    columns = {"jet_id": np.arange(N), "label": label, "jet_pt": rng.uniform(500, 1000, N)}
+    layers = {"z128": z, "zp128": np.zeros((N, HIDDEN)), "z10": np.zeros((N, len(OTHERS)))}
+    arrays = {name: tables.fixed_size_list(one) for name, one in layers.items()}
+    with latent_writer(tmp_path / "source.parquet", {}, kind) as writer:
+        writer.write_table(pa.table(columns | arrays).cast(kind.schema))
+    fitted = fit_map(z, 1.5 * z + 0.3, method="gaussian", diagnostics=False)
+    fitted.save(tmp_path / "map.safetensors", {"layer": "z128"})
+
+    def calibrated(classes: list[str]) -> Path:
+        calibrate.main(
+            [
+                *("--spec", json.dumps({"classes": classes}), "--threads", "1"),
+                *("--source", str(tmp_path / "source.parquet"), "--device", "cpu"),
+                *("--map", str(tmp_path / "map.safetensors"), "--tagger", str(model)),
+                *("--output", str(tmp_path / "calibrated.parquet")),
+            ]
+        )
+        return tmp_path / "calibrated.parquet"
+
+    path = calibrated(["top"])
+    assert kind_of(path) == kind
+    read = read_latents(path, ["jet_id", "jet_pt", *LAYERS])
+    chosen = label == OTHERS.index("top")
+    assert read["jet_id"].tolist() == np.flatnonzero(chosen).tolist()
+    np.testing.assert_allclose(read["z128"], fitted.transport(z[chosen]), rtol=1e-5, atol=1e-5)
+    assert (read["z128"] - z[chosen]).mean() == pytest.approx(0.3, abs=0.05)
+    zp128, z10 = head.from_z128(torch.from_numpy(read["z128"]))
+    np.testing.assert_allclose(read["zp128"], zp128.numpy(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(read["z10"], z10.numpy(), rtol=1e-5, atol=1e-6)
+    with pytest.raises(InputError, match=r"has no class QCD.*multijet, h_bb, top"):
+        calibrated(["QCD"])
 
 
 def test_empty_class_is_refused_and_leaves_no_file(root: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from otcal.runtime.errors import InputError
 from otcal.samples.flavours import FLAVOURS
 from otcal.simplex import ilr_inverse
 from support.checkout import SMOKE, Checkout
+from support.heads import CLASSES, HIDDEN, OUTPUTS, WIDTH, write_head
 from support.settings import configured
 from support.simplex_study import DATA, SIMULATION, Densities
 
@@ -40,6 +41,8 @@ EARLY = {
     "draw_fig08",
 }
 """Rules of jets and tagger."""
+NAMED = {"draw_fig05", "draw_fig11", "draw_reweighting"}
+"""Rules of figures of certain discriminants."""
 
 
 def preset(checkout: Checkout, content: dict[str, Any]) -> tuple[str, str]:
@@ -58,6 +61,17 @@ def scores(name: str, **more: Any) -> dict[str, Any]:
     } | more
 
 
+def latents(name: str, **more: Any) -> dict[str, Any]:
+    return {
+        "format": "parquet",
+        "holds": "latents",
+        "files": [f"data/{name}.parquet"],
+        "jets": 900,
+        "columns": {"z128": "latent", "jet_pt": "pt"},
+        "labels": {"column": "truth", "values": dict(enumerate(CLASSES))},
+    } | more
+
+
 SCORES = {"simulation": scores("simulation"), "data": scores("data")}
 
 
@@ -69,6 +83,30 @@ def write_scores(path: Path, densities: Densities, jets: int, seed: int) -> None
         "flavour": np.repeat([5, 4, 0], jets),
         "jet_pt": np.full(len(z), 50.0),
         "jet_eta": np.zeros(len(z)),
+    }
+    path.parent.mkdir(exist_ok=True)
+    pq.write_table(pa.table(columns), path)
+
+
+LATENTS: dict[str, Any] = {
+    "head": {"file": "data/head.onnx", "classes": list(CLASSES), **OUTPUTS},
+    "samples": {"source": latents("source"), "target": latents("target")},
+    "transport": {"classes": ["multijet", "top"]},
+    "closure": {
+        "discriminants": [{"name": "tagged", "signal": ["h_bb"], "background": ["multijet"]}]
+    },
+}
+
+
+def write_latents(path: Path, shift: float, seed: int) -> None:
+    """Write latents of multijets and top quarks, moved by `shift`."""
+    rng = np.random.default_rng(seed)
+    truth = rng.choice([0, 2], 900)
+    z = rng.normal(size=(900, WIDTH)) + truth[:, None] + shift
+    columns = {
+        "latent": pa.array(list(z.astype(np.float32))),
+        "pt": pa.array(rng.uniform(500, 1000, 900)),
+        "truth": pa.array(truth),
     }
     path.parent.mkdir(exist_ok=True)
     pq.write_table(pa.table(columns), path)
@@ -94,6 +132,26 @@ def test_a_study_of_scores_has_no_jets_and_no_tagger(checkout: Checkout) -> None
     }
     bundle = checkout.planned(f"{RESULTS}/simplex/bundle", presets=presets)
     assert EARLY.isdisjoint(bundle)
+
+
+def test_a_study_of_latents_has_no_jets_and_no_tagger(checkout: Checkout) -> None:
+    touch(checkout, *(f"data/{name}" for name in ("source.parquet", "target.parquet", "head.onnx")))
+    presets = preset(checkout, {"latent": LATENTS})
+    planned = checkout.planned("latent", presets=presets)
+    before = checkout.planned("latent")
+    assert (planned["read_latents"], planned["read_head"]) == (2, 1)
+    assert EARLY.isdisjoint(planned)
+    left = {"read_latents", "read_head", *EARLY}
+    assert {k: n for k, n in planned.items() if k not in left} == {
+        k: n for k, n in before.items() if k not in left | NAMED
+    }
+    for target in (f"{RESULTS}/latent/bundle", "conditions"):
+        assert EARLY.isdisjoint(checkout.planned(target, presets=presets))
+    # Discriminants with the names that figures show bring the figures back.
+    like = LATENTS["closure"]["discriminants"][0]
+    named = {"discriminants": [like | {"name": name} for name in ("Hbb", "Hcc", "HbbHcc")]}
+    presets = preset(checkout, {"latent": LATENTS | {"closure": named}})
+    assert set(checkout.planned("latent", presets=presets)) >= NAMED
 
 
 def test_jets_of_such_a_study_do_not_exist(checkout: Checkout) -> None:
@@ -130,6 +188,47 @@ def test_jets_of_such_a_study_do_not_exist(checkout: Checkout) -> None:
 def test_mixtures_make_no_sense(samples: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError) as caught:
         load_settings(configured({"simplex": {"samples": samples}}))
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"head": None}, "samples hold latents, so that head is needed"),
+        ({"samples": {}}, "head is of samples that hold latents; there are none"),
+        (
+            {"samples": {"source": latents("source")}},
+            "samples.source holds latents, but target is to be made of jets by another tagger",
+        ),
+        (
+            {"samples": {**LATENTS["samples"], "target": scores("data")}},
+            "samples.target.holds is scores: in the latent study only source and target can hold",
+        ),
+        ({"transport": {"classes": ["QCD"]}}, "transport.classes: QCD is none of the tagger's"),
+        (
+            {
+                "closure": {
+                    "discriminants": [{"name": "x", "signal": ["Hbb"], "background": ["top"]}]
+                }
+            },
+            "closure.discriminants: x: Hbb is none of the tagger's classes, which are multijet",
+        ),
+        (
+            {
+                "samples": {
+                    **LATENTS["samples"],
+                    "target": latents("t", labels={"column": "y", "values": {1: "Hbb"}}),
+                }
+            },
+            "samples.target.labels.values: Hbb is none of the tagger's classes",
+        ),
+    ],
+)
+def test_settings_of_latents_that_do_not_go_together(changes: dict[str, Any], says: str) -> None:
+    content = configured({"latent": LATENTS})
+    content["latent"] |= changes
+    with pytest.raises(InputError) as caught:
+        load_settings(content)
     assert says in str(caught.value)
 
 
@@ -175,3 +274,37 @@ def test_scores_become_a_page(checkout: Checkout) -> None:
     assert not (study / "jets").exists()
     assert not (study / "tagger").exists()
     assert checkout.planned("simplex", presets=presets) == {}
+
+
+def test_latents_become_a_page_and_a_bundle(checkout: Checkout) -> None:
+    """The latent study of a tagger with three classes and a latent of its own width."""
+    write_head(checkout.path / "data/head.onnx")
+    write_latents(checkout.path / "data/source.parquet", 0.0, 1)
+    write_latents(checkout.path / "data/target.parquet", 0.7, 2)
+    closure = {"fits": 1, "mlp": {"epochs": 2}} | LATENTS["closure"]
+    presets = preset(checkout, {"latent": LATENTS | {"closure": closure}})
+    bundle = f"{RESULTS}/latent/bundle"
+    done = checkout.snakemake("latent", bundle, presets=presets)
+    assert done.returncode == 0, done.stderr[-5000:]
+    study = checkout.path / RESULTS / "latent"
+    page = (study / "report/index.html").read_text()
+    assert "read from files" in page
+    assert "data/head.onnx" in page
+    for absent in ("Pythia", "train_tagger", "fig05a_hbb", "JetClass ("):
+        assert absent not in page
+    summary = json.loads((study / "summary.json").read_text())
+    assert set(CLASSES) == {
+        key.split(".")[3] for key in summary if key.startswith("latent.logits.ks.")
+    }
+    assert summary["latent.auc.z128.nominal.linear"] > 0.9
+    assert summary["latent.auc.z128.calibrated.linear"] < 0.65
+    before, after = (
+        summary[f"latent.discriminants.ks.tagged.{name}"] for name in ("source", "calibrated")
+    )
+    assert after < before
+    card = json.loads((checkout.path / bundle / "card.json").read_text())
+    assert card["head"]["outputs"] == {"hidden": HIDDEN, "logits": 3}
+    assert card["notes"]["classes"] == {"0": "multijet", "2": "top"}
+    assert not (study / "jets").exists()
+    assert not (study / "tagger").exists()
+    assert checkout.planned("latent", bundle, presets=presets) == {}

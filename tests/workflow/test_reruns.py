@@ -136,6 +136,7 @@ CONSUMERS = {
 # Settings that cannot be changed by themselves.
 FIXED = {
     "results": "another directory: nothing in this one runs again",
+    "latent.head": "only with samples that hold latents",
     "latent.transport.layer": "only z128 so far",
     "latent.closure.mlp.kind": "a constant that tells models apart",
     "latent.closure.linear.kind": "a constant that tells models apart",

@@ -32,11 +32,10 @@ rule export_simplex:
 rule export_latent:
     """Export the map of the latents and the rest of the tagger's head as ONNX models, with model card."""
     input:
+        **LATENT_HEAD,
         map=results("latent/transport/map.safetensors"),
         description=results("latent/transport/map.json"),
         source=results("latent/latents/source.parquet"),
-        tagger=results("latent/tagger/tagger.safetensors"),
-        architecture=results("latent/tagger/tagger.json"),
         summary=results("latent/summary.json"),
     output:
         directory(results("latent/bundle")),

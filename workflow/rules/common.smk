@@ -98,6 +98,21 @@ def starts_late(study):
     return STUDIES[study].start != "jets"
 
 
+# What holds the layers after the latent, and what describes it.
+LATENT_HEAD = {
+    "tagger": results(
+        "latent/head/head.onnx"
+        if starts_late("latent")
+        else "latent/tagger/tagger.safetensors"
+    ),
+    "architecture": results(
+        "latent/head/head.json"
+        if starts_late("latent")
+        else "latent/tagger/tagger.json"
+    ),
+}
+
+
 def sources(study, dataset):
     """Files of a dataset that holds what somebody's tagger made of jets."""
     return SOURCES[study][dataset]
@@ -317,8 +332,18 @@ VALIDATION = Figure(
     panels=("inputs",),
 )
 CATALOGUE = {"latent": (*FIGURES, VALIDATION), "simplex": SIMPLEX_FIGURES}
+
+
+def is_drawn(study, figure):
+    """Whether a study has what a figure shows: jets, our tagger, and the discriminants of its ten classes."""
+    if figure.early and starts_late(study):
+        return False
+    shows = "tables/discriminants.parquet" in figure.inputs.values()
+    return study != "latent" or not shows or not LATENT.closure.undrawn
+
+
 PAGE = {
-    study: [figure for figure in figures if not (figure.early and starts_late(study))]
+    study: [figure for figure in figures if is_drawn(study, figure)]
     for study, figures in CATALOGUE.items()
 }
 # Figures that a rule draws from tables, with their study.

@@ -1,4 +1,5 @@
-# Needs jets. Makes the tagger, its performance on held-out jets, and the latents of source and target.
+# Needs jets, or files of latents. Makes the tagger, its performance on held-out jets, and the latents of source and
+# target.
 
 
 rule fit_preprocessing:
@@ -101,31 +102,82 @@ rule evaluate_tagger:
         " > {log} 2>&1"
 
 
-rule export_latents:
-    """Run the tagger over a dataset ({dataset}: source or target) and keep three of its layers."""
-    input:
-        jets=lambda wildcards: shards("latent", wildcards.dataset),
-        tagger=results("latent/tagger/tagger.safetensors"),
-        description=results("latent/tagger/tagger.json"),
-    output:
-        results("latent/latents/{dataset}.parquet"),
-    log:
-        results("latent/logs/export_latents/{dataset}.log"),
-    benchmark:
-        results("latent/benchmarks/export_latents/{dataset}.tsv")
-    wildcard_constraints:
-        dataset="source|target",
-    threads: 8
-    resources:
-        mem_mb=memory(4000),
-        runtime=minutes(240),
-        gpu=gpus(),
-        device=SETTINGS.device,  # a resource: where it runs makes nothing stale
-    params:
-        spec=LATENT.tagger.export_spec().model_dump_json(),
-        jets=numbered("latent", "{dataset}"),
-        code=code("export_latents"),
-    shell:
-        "python -m otcal.steps.export_latents --spec {params.spec:q} --jets {params.jets:q}"
-        " --tagger {input.tagger} --output {output} --threads {threads}"
-        " --device {resources.device} > {log} 2>&1"
+if LATENT.start == "latents":
+
+    rule read_head:
+        """Check the layers after the latent, an ONNX model, and keep them with the study."""
+        input:
+            LATENT.head.file,
+        output:
+            model=results("latent/head/head.onnx"),
+            description=results("latent/head/head.json"),
+        log:
+            results("latent/logs/read_head.log"),
+        localrule: True
+        params:
+            spec=LATENT.head.model_dump_json(),
+            code=code("read_head"),
+        shell:
+            "python -m otcal.steps.read_head --spec {params.spec:q} --output {output.model}"
+            " > {log} 2>&1"
+
+    rule read_latents:
+        """Read the latents of a dataset ({dataset}: source or target) from files, and run the head on them."""
+        input:
+            files=lambda wildcards: sources("latent", wildcards.dataset),
+            head=rules.read_head.output.model,
+            description=rules.read_head.output.description,
+        output:
+            results("latent/latents/{dataset}.parquet"),
+        log:
+            results("latent/logs/read_latents/{dataset}.log"),
+        benchmark:
+            results("latent/benchmarks/read_latents/{dataset}.tsv")
+        wildcard_constraints:
+            dataset="source|target",
+        threads: 2
+        resources:
+            # Latents pass through in pieces, their ids stay.
+            mem_mb=memory(
+                3000, max(jet_count(side) for side in ("source", "target")), 50
+            ),
+            runtime=minutes(240),
+        params:
+            spec=lambda wildcards: LATENT.read_latents_spec(
+                wildcards.dataset
+            ).model_dump_json(),
+            code=code("read_latents"),
+        shell:
+            "python -m otcal.steps.read_latents --spec {params.spec:q} --head {input.head}"
+            " --output {output} --threads {threads} > {log} 2>&1"
+
+else:
+
+    rule export_latents:
+        """Run the tagger over a dataset ({dataset}: source or target) and keep three of its layers."""
+        input:
+            jets=lambda wildcards: shards("latent", wildcards.dataset),
+            tagger=results("latent/tagger/tagger.safetensors"),
+            description=results("latent/tagger/tagger.json"),
+        output:
+            results("latent/latents/{dataset}.parquet"),
+        log:
+            results("latent/logs/export_latents/{dataset}.log"),
+        benchmark:
+            results("latent/benchmarks/export_latents/{dataset}.tsv")
+        wildcard_constraints:
+            dataset="source|target",
+        threads: 8
+        resources:
+            mem_mb=memory(4000),
+            runtime=minutes(240),
+            gpu=gpus(),
+            device=SETTINGS.device,  # a resource: where it runs makes nothing stale
+        params:
+            spec=LATENT.tagger.export_spec().model_dump_json(),
+            jets=numbered("latent", "{dataset}"),
+            code=code("export_latents"),
+        shell:
+            "python -m otcal.steps.export_latents --spec {params.spec:q} --jets {params.jets:q}"
+            " --tagger {input.tagger} --output {output} --threads {threads}"
+            " --device {resources.device} > {log} 2>&1"

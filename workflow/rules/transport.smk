@@ -35,11 +35,10 @@ rule fit_map:
 rule calibrate:
     """Move the source's latents, and run the rest of the tagger's head on them again."""
     input:
+        **LATENT_HEAD,
         source=results("latent/latents/source.parquet"),
         map=rules.fit_map.output.map,
         description=rules.fit_map.output.description,
-        tagger=results("latent/tagger/tagger.safetensors"),
-        architecture=results("latent/tagger/tagger.json"),
     output:
         results("latent/latents/calibrated.parquet"),
     log:

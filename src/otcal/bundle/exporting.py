@@ -29,10 +29,11 @@ from otcal.config.splits import Splits
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import read_json, write_text
 from otcal.runtime.provenance import record
-from otcal.samples import classes, tables
+from otcal.samples import tables
 from otcal.samples.flavours import FLAVOURS, index
-from otcal.samples.latents import read_latents
+from otcal.samples.latents import labels_of, read_latents
 from otcal.tagger.head import load_head
+from otcal.tagger.head_model import load_head_model
 from otcal.transport.fitted import TransportMap, description_path
 from otcal.transport.flavour_samples import Sample, simulated
 from otcal.transport.simplex_maps import SimplexMap
@@ -203,7 +204,7 @@ def _export_latent(study: Path, output: Path, spec: BundleConfig) -> Card:
     settings = _notes(path)["provenance"]["spec"]
     layer, names = settings["layer"], settings["classes"]
     given = _notes(path).get("conditions", [])
-    labels = [classes.index(name) for name in names]
+    labels = labels_of(source, names)
     shares = Splits(**settings["splits"]).fractions()
     train = read_latents(source, [layer, *given], shares, "train", labels, output)
     tested = read_latents(source, [layer, *given], shares, "test", labels)
@@ -214,15 +215,15 @@ def _export_latent(study: Path, output: Path, spec: BundleConfig) -> Card:
     onnx.save(map_model(transport_map, {"layer": layer}), output / "map.onnx")
     moved = transport_map.transport(*inputs)
     agreement = _difference(output / "map.onnx", inputs, [moved])
-    head = load_head(study / "tagger/tagger.safetensors")
-    onnx.save(head_model(head), output / "head.onnx")
-    with torch.no_grad():
-        layers = [values.numpy() for values in head.from_z128(torch.from_numpy(moved))]
+    foreign = tables.read_provenance(source).get("step") == "read_latents"
+    tagger = study / ("head/head.onnx" if foreign else "tagger/tagger.safetensors")
+    head, layers = (_copied_head if foreign else _own_head)(tagger, output / "head.onnx", moved)
     agreement = max(agreement, _difference(output / "head.onnx", [moved], layers))
-    files = [path, description_path(path), source, study / "tagger/tagger.safetensors"]
+    files = [path, description_path(path), source, tagger]
     summary = _summary(study)
     notes = {
         "provenance": _provenance(spec, files, [path], {"map": {"train": len(train[layer])}}),
+        "classes": dict(zip(map(str, labels), names, strict=True)),
         "closure": _below(summary, "latent.auc.") | _below(summary, "latent.map."),
         "uncertainties": {"covers": "none: the latent study has no variations", "variations": []},
         "agreement": {"largest_difference": agreement, "required": AGREEMENT},
@@ -238,11 +239,36 @@ def _export_latent(study: Path, output: Path, spec: BundleConfig) -> Card:
         labels=dict.fromkeys(labels, "map"),
         maps={"map": {NOMINAL: "map.onnx"}},
         validity={"map": {name: _range(np.asarray(train[name])) for name in (layer, *given)}},
-        head=HeadFile("head.onnx", dict(zip(OUTPUTS, head.widths[1:], strict=True))),
+        head=head,
         notes=notes,
     )
     write_card(output, card)
     return card
+
+
+def _own_head(
+    path: Path, output: Path, z: NDArray[np.float32]
+) -> tuple[HeadFile, list[NDArray[Any]]]:
+    """Write the rest of our tagger's head; return what the card says, and its layers of `z`."""
+    head = load_head(path)
+    onnx.save(head_model(head), output)
+    with torch.no_grad():
+        layers = [values.numpy() for values in head.from_z128(torch.from_numpy(z))]
+    return HeadFile(output.name, dict(zip(OUTPUTS, head.widths[1:], strict=True))), layers
+
+
+def _copied_head(
+    path: Path, output: Path, z: NDArray[np.float32]
+) -> tuple[HeadFile, list[NDArray[Any]]]:
+    """Do the same for the head of another tagger, whose outputs keep their names."""
+    head = load_head_model(path, threads=1)
+    names = (head.spec.zp128, head.spec.z10)
+    model = onnx.load(path)  # weights in files beside it would come along
+    outputs = {one.name: one for one in model.graph.output}
+    del model.graph.output[:]
+    model.graph.output.extend(outputs[name] for name in names)
+    onnx.save(model, output)
+    return HeadFile(output.name, dict(zip(names, head.widths, strict=True))), list(head(z))
 
 
 def _difference(

@@ -26,6 +26,7 @@ def ks_rows(
     samples: Mapping[str, Sample],
     weights: NDArray[np.float64],
     discriminants: Sequence[Discriminant],
+    classes: Sequence[str] = CLASSES,
 ) -> list[dict[str, Any]]:
     """Return KS distances to the target of every physics discriminant and every logit.
 
@@ -37,6 +38,8 @@ def ks_rows(
         Weights of the source jets, which make the `reweighted` sample.
     discriminants
         Physics discriminants.
+    classes
+        Names of the logits.
 
     Returns
     -------
@@ -46,10 +49,10 @@ def ks_rows(
     """
     logits = {name: sample.columns["z10"] for name, sample in samples.items()}
     quantities = {
-        ("discriminant", entry.name): {n: log_ratio(z, entry) for n, z in logits.items()}
+        ("discriminant", entry.name): {n: log_ratio(z, entry, classes) for n, z in logits.items()}
         for entry in discriminants
     }
-    for i, name in enumerate(CLASSES):
+    for i, name in enumerate(classes):
         quantities["logit", name] = {n: z[:, i] for n, z in logits.items()}
 
     effective = dilution(weights).rho * len(weights)
@@ -130,7 +133,8 @@ def distance_table(
     discriminants: Sequence[Discriminant],
     spec: DistanceSpec,
     seed: int,
+    classes: Sequence[str] = CLASSES,
 ) -> pd.DataFrame:
     """Return `ks_rows` and `layer_rows` as one table with the columns `COLUMNS`."""
-    rows = ks_rows(samples, weights, discriminants) + layer_rows(samples, spec, seed)
+    rows = ks_rows(samples, weights, discriminants, classes) + layer_rows(samples, spec, seed)
     return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from otcal.config.closure import Discriminant
-from otcal.samples.classes import CLASSES, TITLES, index
+from otcal.samples import classes as names
+from otcal.samples.classes import CLASSES
 
 
-def log_ratio(logits: NDArray[Any], discriminant: Discriminant) -> NDArray[np.float64]:
+def log_ratio(
+    logits: NDArray[Any], discriminant: Discriminant, classes: Sequence[str] = CLASSES
+) -> NDArray[np.float64]:
     """Return ln(Σ_signal p / Σ_background p) for p = softmax(logits).
 
     The normalisation of the softmax cancels, so that this is a difference of two log-sum-exps and
@@ -25,21 +28,23 @@ def log_ratio(logits: NDArray[Any], discriminant: Discriminant) -> NDArray[np.fl
     Parameters
     ----------
     logits
-        z'10, shape (N, 10), in the order of `otcal.samples.classes.CLASSES`.
+        z'10, shape (N, K), in the order of `classes`.
     discriminant
-        Its classes.
+        Its classes, each one of `classes` (`ValueError` otherwise).
+    classes
+        Names of all K classes.
 
     Returns
     -------
     NDArray
         Shape (N,).
     """
-    if logits.ndim != 2 or logits.shape[1] != len(CLASSES):
-        raise ValueError(f"logits must have shape (N, {len(CLASSES)}), not {logits.shape}")
+    if logits.ndim != 2 or logits.shape[1] != len(classes):
+        raise ValueError(f"logits must have shape (N, {len(classes)}), not {logits.shape}")
     z = logits.astype(np.float64)
     signal, background = (
-        logsumexp(z[:, [index(name) for name in names]], axis=1)
-        for names in (discriminant.signal, discriminant.background)
+        logsumexp(z[:, [list(classes).index(name) for name in side]], axis=1)
+        for side in (discriminant.signal, discriminant.background)
     )
     return np.asarray(signal - background)
 
@@ -49,6 +54,6 @@ def title(discriminant: Discriminant) -> str:
     return rf"$\ln\,{_sum(discriminant.signal)}/{_sum(discriminant.background)}$"
 
 
-def _sum(names: Sequence[str]) -> str:
-    terms = "+".join(f"p_{{{TITLES[name].strip('$')}}}" for name in names)
-    return f"({terms})" if len(names) > 1 else terms
+def _sum(side: Sequence[str]) -> str:
+    terms = "+".join(f"p_{{{names.title(name).strip('$')}}}" for name in side)
+    return f"({terms})" if len(side) > 1 else terms

@@ -15,8 +15,7 @@ from otcal.config.splits import Splits
 from otcal.runtime import scratch as files
 from otcal.runtime.errors import InputError
 from otcal.samples import splits
-from otcal.samples.classes import index
-from otcal.samples.latents import read_latents
+from otcal.samples.latents import labels_of, read_latents
 
 FOLDS = ("train", "validation", "test")
 """A discriminator's own division of the jets; the position is the number in files."""
@@ -86,7 +85,7 @@ def read_sample(
         ["jet_id", *columns],
         selection.fractions,
         selection.split,
-        [index(name) for name in selection.classes],
+        labels_of(path, selection.classes),
         scratch,
     )
     jet_id = arrays.pop("jet_id").astype(np.int64)

@@ -9,7 +9,7 @@ _PLACEHOLDERS = {
     "layer": "z128|zp128|z10",
     "model": "mlp|linear",
     "sample": "source|calibrated|reweighted",
-    "class": "QCD|Hbb|Hcc|Hgg|H4q|Hqql|Zqq|Wqq|Tbqq|Tbl",
+    "class": r"[A-Za-z0-9_]+",
     "feature": r"\w+",
     "name": r"\w+",
     "figure": r"\w+(?:\.\w+)*",

@@ -13,7 +13,6 @@ from pydantic import Field, field_validator, model_validator
 from otcal.config.base import Block
 from otcal.config.conditions import Condition
 from otcal.config.splits import Splits
-from otcal.samples.classes import CLASSES
 
 Fractions = dict[str, Annotated[float, Field(ge=0.0, le=1.0)]]
 ModelName = Literal["mlp", "linear"]
@@ -79,10 +78,9 @@ class Discriminant(Block):
 
     @field_validator("signal", "background")
     @classmethod
-    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [name for name in names if name not in CLASSES]
-        if unknown or len(set(names)) < len(names):
-            raise ValueError(f"must be distinct classes out of {', '.join(CLASSES)}")
+    def _distinct(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError("must be distinct classes")
         return names
 
 
@@ -110,7 +108,7 @@ and top quarks. The last four are the pairs that the authors' published evaluati
 """
 
 DRAWN = ("Hbb", "Hcc", "HbbHcc")
-"""Names of those that figures show, which therefore must be there."""
+"""Names of those that figures show, which therefore must be there for our own tagger."""
 
 
 class DistanceSpec(Block):
@@ -138,9 +136,6 @@ class JetSelection(Block):
     def _split_exists(self) -> JetSelection:
         if self.split not in self.fractions:
             raise ValueError(f"split '{self.split}' is none of {', '.join(self.fractions)}")
-        unknown = [name for name in self.classes if name not in CLASSES]
-        if unknown:
-            raise ValueError(f"classes must be out of {', '.join(CLASSES)}, not {unknown[0]}")
         return self
 
 
@@ -215,7 +210,7 @@ class ClosureConfig(Block):
     fits: int = Field(3, ge=1, le=100, description="Independent fits per discriminator.")
     mlp: MlpSpec = MlpSpec()
     linear: LinearSpec = LinearSpec()
-    discriminants: tuple[Discriminant, ...] = DISCRIMINANTS
+    discriminants: tuple[Discriminant, ...] = Field(DISCRIMINANTS, min_length=1)
     distances: DistanceSpec = DistanceSpec()
     bins: BinsConfig = BinsConfig()
     collect: CollectSpec = CollectSpec()
@@ -226,12 +221,13 @@ class ClosureConfig(Block):
         names = [entry.name for entry in entries]
         if len(set(names)) < len(names):
             raise ValueError("discriminants must have distinct names")
-        absent = [name for name in DRAWN if name not in names]
-        if absent:
-            raise ValueError(
-                f"no discriminant is named {absent[0]}; the figures show {', '.join(DRAWN)}"
-            )
         return entries
+
+    @property
+    def undrawn(self) -> list[str]:
+        """Names of discriminants that figures show, but which are not there."""
+        names = [entry.name for entry in self.discriminants]
+        return [name for name in DRAWN if name not in names]
 
     def selection(self, fractions: Fractions, classes: tuple[str, ...]) -> JetSelection:
         """Return the jets of the closure tests for a study's splits and calibrated classes."""

@@ -9,6 +9,13 @@ from otcal.config.samples import Files
 from otcal.config.scores import Floor
 
 
+class ReadLatentsSpec(Block):
+    """What the step `read_latents` consumes."""
+
+    where: str = Field(description="Name of the block of `samples` in error messages.")
+    files: Files = Field(description="Which files, and how they are meant.")
+
+
 class ReadScoresSpec(Block):
     """What the step `read_scores` consumes."""
 

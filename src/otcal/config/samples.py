@@ -17,7 +17,7 @@ from otcal.samples.classes import CLASSES
 from otcal.samples.flavours import FLAVOURS
 
 Format = Literal["jetclass", "upp", "ftag", "root", "parquet", "hdf5"]
-Holds = Literal["jets", "scores"]
+Holds = Literal["jets", "scores", "latents"]
 
 FILES = "files"
 """Stands in the place of the process in the path of a shard that is read from a file."""
@@ -47,14 +47,16 @@ class Layout(Block):
     holds: Holds = Field(
         "jets",
         description="What the files have of each jet. jets: its constituents; scores (simplex "
-        "study): the probabilities that a tagger gave it, p_b, p_c and p_light. Then no jets "
-        "are simulated and no tagger is trained.",
+        "study): the probabilities that a tagger gave it, p_b, p_c and p_light; latents (latent "
+        "study, with `head`): a layer of a tagger, z128, whatever its width. With scores or "
+        "latents no jets are simulated and no tagger is trained.",
     )
     tree: str = Field("tree", min_length=1, description="Name of the TTree in ROOT files.")
     columns: dict[str, str] = Field(
         {},
         description="Names in the file by our names, for those that differ from the format's own; "
-        "of fields in HDF5, <data set>/<field>, and of other data sets there their path.",
+        "of fields in HDF5, <data set>/<field>, and of other data sets there their path. z128 is "
+        "a column of lists, or several of numbers: z_{0..127}.",
     )
     unit: Literal["GeV", "MeV"] | None = Field(
         None, description="Unit of momenta; null is that of the format: MeV for ftag, else GeV."
@@ -77,7 +79,8 @@ class Layout(Block):
         if self.holds != "scores" and self.normalise:
             raise ValueError("normalise is of probabilities: it needs holds: scores")
         for value, name in (self.labels.values if self.labels else {}).items():
-            if name is not None and name not in (*CLASSES, *FLAVOURS):
+            # Classes of latents are those of the head.
+            if self.holds != "latents" and name is not None and name not in (*CLASSES, *FLAVOURS):
                 raise ValueError(
                     f"labels.values.{value} is {name}, not one of "
                     f"{', '.join((*CLASSES, *FLAVOURS))}"
@@ -116,7 +119,11 @@ class Files(Layout):
         "All jets are read, whatever it says.",
     )
     parts: int = Field(
-        1, ge=1, le=1000, description="Jobs that read a file, each a part of it; for large files."
+        1,
+        ge=1,
+        le=1000,
+        description="Jobs that read a file of jets, each a part of it, for large files; scores and "
+        "latents are read by one.",
     )
     take: tuple[int, int] | None = Field(
         None,
@@ -197,7 +204,7 @@ class Files(Layout):
             for number, (name, part) in enumerate(jobs)
         }
 
-    def spans(self, where: str) -> dict[str, tuple[str, int]]:
+    def with_ids(self, where: str) -> dict[str, tuple[str, int]]:
         """Return path, and the id of the first row, of each file by its name; errors as `found`."""
         files = self.found(where)
         first_ids = _first_ids(files, where)

@@ -9,9 +9,11 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from otcal.config.base import Block, describe
-from otcal.config.closure import MIN_JETS, BinsSpec, ClosureConfig
+from otcal.config.closure import DRAWN, MIN_JETS, BinsSpec, ClosureConfig
 from otcal.config.figures import FiguresConfig
-from otcal.config.samples import FILES, Holds, Samples, jets_by_process
+from otcal.config.head import HeadConfig
+from otcal.config.outputs import ReadLatentsSpec
+from otcal.config.samples import FILES, Holds, Samples, jets_by_process, start
 from otcal.config.simplex import SimplexStudy
 from otcal.config.simulation import SimulationConfig
 from otcal.config.splits import Splits
@@ -23,6 +25,9 @@ from otcal.samples.classes import CLASSES
 
 DATASETS = ("training", "source", "target")
 """Datasets that the latent study needs; others are made but not used."""
+
+SIDES = ("source", "target")
+"""Datasets whose latents are compared."""
 
 FEWEST = {"tagger": 1, "map": 10, "discriminators": MIN_JETS}
 """Jets that a step needs: the tagger of each class in each split, the map of each sample in each
@@ -36,6 +41,9 @@ class LatentStudy(Block):
     simulation: SimulationConfig
     samples: Samples = Field(
         {}, description="Datasets that exist, by name: read from files instead of being simulated."
+    )
+    head: HeadConfig | None = Field(
+        None, description="With samples that hold latents: what makes logits of them."
     )
     tagger: TaggerConfig
     splits: Splits = Field(
@@ -53,11 +61,17 @@ class LatentStudy(Block):
 
     @property
     def start(self) -> Holds:
-        """What the study starts from: jets."""
-        for name, files in self.samples.items():
-            if files.holds != "jets":
-                raise ValueError(f"samples.{name}.holds is {files.holds}: this study reads jets")
-        return "jets"
+        """What the study starts from: jets, or latents of a tagger that it does not have."""
+        return start("latent", self.samples, SIDES, "latents")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the tagger's classes."""
+        return CLASSES if self.head is None else self.head.classes
+
+    def read_latents_spec(self, dataset: str) -> ReadLatentsSpec:
+        """Return the settings of `read_latents` for a dataset that holds latents."""
+        return ReadLatentsSpec(where=f"latent.samples.{dataset}", files=self.samples[dataset])
 
     def map_spec(self) -> MapSpec:
         """Return the settings of `fit_map`: the map's, with the study's splits and seed."""
@@ -98,11 +112,44 @@ class LatentStudy(Block):
         return self
 
     @model_validator(mode="after")
+    def _head_of_latents(self) -> LatentStudy:
+        if self.start == "latents" and self.head is None:
+            raise ValueError(
+                "samples hold latents, so that head is needed: the layers after the latent as an "
+                "ONNX model, which make logits of moved latents"
+            )
+        if self.start == "jets" and self.head is not None:
+            raise ValueError("head is of samples that hold latents; there are none")
+        return self
+
+    @model_validator(mode="after")
+    def _classes_exist(self) -> LatentStudy:
+        named = {"transport.classes": self.transport.classes}
+        for entry in self.closure.discriminants:
+            named[f"closure.discriminants: {entry.name}"] = (*entry.signal, *entry.background)
+        for dataset, files in self.samples.items():
+            values = files.labels.values.values() if files.labels else ()
+            named[f"samples.{dataset}.labels.values"] = tuple(one for one in values if one)
+        for key, names in named.items():
+            unknown = [name for name in names if name not in self.classes]
+            if unknown:
+                raise ValueError(
+                    f"{key}: {unknown[0]} is none of the tagger's classes, which are "
+                    f"{', '.join(self.classes)}"
+                )
+        if self.start == "jets" and self.closure.undrawn:
+            raise ValueError(
+                f"closure.discriminants: none is named {self.closure.undrawn[0]}; the figures show "
+                f"{', '.join(DRAWN)}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _datasets_exist(self) -> LatentStudy:
-        for name in DATASETS if self.start == "jets" else ():
+        for name in DATASETS if self.start == "jets" else SIDES:
             if name not in self.simulation.datasets and name not in self.samples:
                 raise ValueError(f"simulation.datasets needs: {', '.join(DATASETS)}; no '{name}'")
-        training = self.jets("training")
+        training = self.jets("training") if self.start == "jets" else CLASSES
         unseen = [name for name in CLASSES if name not in training]
         if unseen and FILES not in training:  # of files their reader knows
             raise ValueError(
@@ -135,17 +182,19 @@ class LatentStudy(Block):
 
     def _expected_jets(self) -> Iterator[tuple[str, str, float, str]]:
         """Yield step, dataset, expected jets, and the share that they are."""
-        training = self.jets("training")
-        rarest = training[FILES] / len(CLASSES) if FILES in training else min(training.values())
-        for split, share in self.tagger.splits.fractions().items():
-            yield "tagger", "training", rarest * share, f"tagger.splits.{split} of the rarest class"
+        if self.start == "jets":
+            jets = self.jets("training")
+            rarest = jets[FILES] / len(CLASSES) if FILES in jets else min(jets.values())
+            for split, share in self.tagger.splits.fractions().items():
+                where = f"tagger.splits.{split} of the rarest class"
+                yield "tagger", "training", rarest * share, where
         for name in ("source", "target"):
             counted = (*self.transport.classes, FILES)
-            jets = sum(count for label, count in self.jets(name).items() if label in counted)
+            count = sum(count for label, count in self.jets(name).items() if label in counted)
             for split in ("train", "validation"):
-                yield "map", name, jets * getattr(self.splits, split), f"splits.{split}"
+                yield "map", name, count * getattr(self.splits, split), f"splits.{split}"
             # The floor tells one half of the target from the other.
-            tested = jets * self.splits.test * (0.5 if name == "target" else 1.0)
+            tested = count * self.splits.test * (0.5 if name == "target" else 1.0)
             for fold, share in self.closure.folds.fractions().items():
                 where = f"closure.folds.{fold} of splits.test"
                 yield "discriminators", name, tested * share, where

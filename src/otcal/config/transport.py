@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from otcal.config.base import Block
 from otcal.config.conditions import Condition
 from otcal.config.splits import Splits
-from otcal.samples.classes import CLASSES
 
 Width = Annotated[int, Field(ge=1)]
 
@@ -113,14 +112,6 @@ class TransportConfig(Block):
     )
     convex: ConvexSpec = Field(ConvexSpec(), description="Settings of method convex.")
     minimax: MinimaxSpec = Field(MinimaxSpec(), description="Settings of method minimax.")
-
-    @field_validator("classes")
-    @classmethod
-    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [name for name in names if name not in CLASSES]
-        if unknown:
-            raise ValueError(f"{', '.join(unknown)}: must be out of {', '.join(CLASSES)}")
-        return names
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -19,8 +19,8 @@ from otcal.figures.histograms import Histogram
 from otcal.figures.tables import Marginals, Pairs
 from otcal.runtime.errors import InputError
 from otcal.samples import splits
-from otcal.samples.classes import CLASSES, TITLES, index
-from otcal.samples.latents import iterate_latents
+from otcal.samples.classes import title as class_title
+from otcal.samples.latents import iterate_latents, kind_of, labels_of
 from otcal.samples.tables import row_count, to_numpy
 
 REFERENCE = "target"
@@ -65,9 +65,10 @@ def count(files: dict[str, Path], weights: Path, spec: LatentTablesSpec) -> Late
         For an unreadable file, a sample without jets, or weights of other jets.
     """
     axes = _axes(files[REFERENCE], spec)
-    drawers = _variables(axes, spec)
+    classes = kind_of(files[REFERENCE]).classes
+    drawers = _variables(axes, spec, classes)
     ranges = _ranges(files, drawers, spec)
-    result = _empty(axes, spec)
+    result = _empty(axes, spec, classes)
     lookup = _Weights(weights)
     for sample, path in files.items():
         total = 0
@@ -112,7 +113,7 @@ class _Weights:
 
 def _pieces(path: Path, columns: list[str], spec: LatentTablesSpec) -> Iterator[Columns]:
     """Yield arrays of the jets of the spec's split and classes."""
-    labels = [index(name) for name in spec.classes]
+    labels = labels_of(path, spec.classes)
     wanted = list(dict.fromkeys(["jet_id", "label", *columns]))
     for table in iterate_latents(path, wanted):
         keep = splits.select(to_numpy(table["jet_id"]), spec.fractions, spec.split)
@@ -126,20 +127,23 @@ def _axes(path: Path, spec: LatentTablesSpec) -> PrincipalAxes:
             (piece["z128"] for piece in _pieces(path, ["z128"], spec)), spec.components
         )
     except ValueError as error:
-        raise InputError(path, "z128", str(error), "Simulate more jets") from None
+        remedy = "Give more jets, or lower tables.latents.components"
+        raise InputError(path, "z128", str(error), remedy) from None
 
 
 def _component(number: int) -> str:
     return f"pc{number + 1}"
 
 
-def _variables(axes: PrincipalAxes, spec: LatentTablesSpec) -> dict[str, Any]:
+def _variables(
+    axes: PrincipalAxes, spec: LatentTablesSpec, classes: Sequence[str]
+) -> dict[str, Any]:
     """Return the functions from a piece to groups of variables, (N, K) each."""
     return {
         "components": lambda piece: axes.project(piece["z128"]),
         "outputs": lambda piece: piece["z10"].astype(np.float64),
         "discriminants": lambda piece: np.stack(
-            [log_ratio(piece["z10"], entry) for entry in spec.discriminants], axis=1
+            [log_ratio(piece["z10"], entry, classes) for entry in spec.discriminants], axis=1
         ),
     }
 
@@ -171,11 +175,11 @@ def _ranges(
     return result
 
 
-def _empty(axes: PrincipalAxes, spec: LatentTablesSpec) -> LatentHistograms:
+def _empty(axes: PrincipalAxes, spec: LatentTablesSpec, classes: Sequence[str]) -> LatentHistograms:
     components = {
         _component(k): f"PC {k + 1} ({100 * share:.2g} %)" for k, share in enumerate(axes.shares)
     }
-    outputs = {name: TITLES[name] for name in CLASSES}
+    outputs = {name: class_title(name) for name in classes}
     discriminants = {entry.name: title(entry) for entry in spec.discriminants}
     return LatentHistograms(
         Marginals({}, components), {}, Marginals({}, outputs), {}, Marginals({}, discriminants)

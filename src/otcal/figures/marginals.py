@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from otcal.config.figures import FiguresConfig
 from otcal.figures import comparison, style
 from otcal.figures.tables import Columns, Marginals, stack
-from otcal.samples.classes import CLASSES
 
 SAMPLES = ("source", "target", "calibrated")
 
@@ -38,11 +37,16 @@ def discriminant(table: Marginals, variable: str, config: FiguresConfig) -> tupl
 
 
 def outputs(table: Marginals, config: FiguresConfig) -> tuple[Figure, Columns]:
-    """Draw the ten outputs z'10, each with its ratio to the target."""
-    figure = style.new(17.5, 8.0)
+    """Draw the outputs z'10, ten of our tagger, each with its ratio to the target."""
+    names = list(table.titles)
+    rows = -(-len(names) // 2)
+    figure = style.new(3.5 * rows, 8.0)
     parts = []
-    pairs = style.ratio_axes(figure, rows=5, columns=2)
-    for number, ((main, below), name) in enumerate(zip(pairs, CLASSES, strict=True)):
+    pairs = style.ratio_axes(figure, rows=rows, columns=2)
+    for axes in pairs[len(names) :]:
+        for unused in axes:
+            unused.remove()
+    for number, ((main, below), name) in enumerate(zip(pairs, names, strict=False)):
         histograms = {sample: table.pick(name, sample) for sample in SAMPLES}
         columns = comparison.draw(main, below, histograms, config.ratio_range)
         comparison.log_range(main, histograms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
@@ -20,6 +22,7 @@ from otcal.samples.flavours import FLAVOURS
 from otcal.samples.latents import LATENT_SCHEMA
 from otcal.samples.readers.files import ColumnFile, HdfFile, RootFile, open_columns
 from otcal.samples.readers.jets import View
+from otcal.samples.readers.latents import LATENT, LatentView
 from otcal.samples.readers.outputs import id_column, iterate_scores
 from otcal.samples.readers.pieces import require_distinct
 from otcal.samples.scores import score_schema
@@ -27,6 +30,8 @@ from otcal.samples.tables import to_numpy
 
 RANGES = ("jet_pt", "jet_eta", "jet_nparticles")
 """Columns whose smallest and largest value are told."""
+FEWEST = 8
+"""Columns that are numbered from 0 may be a latent when there are as many."""
 FORMATS = ("jetclass", "upp", "ftag", "root", "parquet")
 """Formats of jets."""
 STUDIES = {"latent": CLASSES, "simplex": FLAVOURS}
@@ -104,8 +109,8 @@ def examine(path: str | Path, layout: Layout | None = None, tree: str = "tree") 
     """
     with open_columns(path, layout.tree if layout else tree) as file:
         found = Found(str(path), layout.format if layout else likeliest(file), file.rows)
-        if layout and layout.holds == "scores":
-            _scores(file, layout, found)
+        if layout and layout.holds != "jets":
+            (_scores if layout.holds == "scores" else _latents)(file, layout, found)
             return found
         _outputs(file, found)
         if found.format == "hdf5":
@@ -178,6 +183,11 @@ def _outputs(file: ColumnFile, found: Found) -> None:
         found.format = "our latents"
         found.uses.append("latents: the steps fit_map and calibrate read them")
         return
+    for name, width in _rows_of_numbers(file):
+        found.uses.append(
+            f"latents {name} of {width} numbers, with the layers after them as an ONNX model: the "
+            f"latent study can start there (samples: holds: latents, columns: {{z128: {name}}})"
+        )
     if there >= set(score_schema(FLAVOURS).names):
         layout = {"format": "parquet", "holds": "scores", "labels": OUR_SCORES}
         _scores(file, Layout.model_validate(layout), found)
@@ -191,6 +201,43 @@ def _outputs(file: ColumnFile, found: Found) -> None:
                 f"study can start there (samples: holds: scores, columns: {{p_b: {stem}_pb, "
                 f"p_c: {stem}_pc, p_light: {stem}_pu}}; normalise: true if there are other classes)"
             )
+
+
+def _rows_of_numbers(file: ColumnFile) -> Iterator[tuple[str, int]]:
+    """Yield what may be latents: lists of one length, and columns that are numbered from 0."""
+    numbered: dict[str, set[int]] = {}
+    for name, kind in file.columns.items():
+        if pa.types.is_fixed_size_list(kind):
+            yield name, kind.list_size
+        elif (found := re.fullmatch(r"(.*\D)(0|[1-9]\d*)", name)) and not pa.types.is_nested(kind):
+            numbered.setdefault(found[1], set()).add(int(found[2]))
+    for prefix, numbers in numbered.items():
+        if len(numbers) >= FEWEST and numbers == set(range(len(numbers))):
+            yield f"{prefix}{{0..{len(numbers) - 1}}}", len(numbers)
+
+
+def _latents(file: ColumnFile, layout: Layout, found: Found) -> None:
+    """Read latents, and tell what can be done with them; bad ones raise `InputError`."""
+    named = layout.labels.values.values() if layout.labels else ()
+    classes = tuple(dict.fromkeys(name for name in named if name)) or CLASSES
+    view = LatentView(file, layout, classes)
+    counts = dict.fromkeys(classes, 0)
+    dropped = width = 0
+    for jets, rows in view.iterate((0, file.rows), 0):
+        labels = to_numpy(jets["label"])
+        for label, name in enumerate(classes):
+            counts[name] += int((labels == label).sum())
+        dropped += rows - len(jets)
+        width = jets.schema.field(LATENT).type.list_size
+        _widen(found.ranges, {name: to_numpy(jets[name]) for name in RANGES if name in view.names})
+        if "jet_id" in view.names:
+            found.ids.append(to_numpy(jets["jet_id"]))
+    require_distinct(file.path, found.ids)
+    found.counts, found.dropped = counts, dropped
+    found.uses.append(
+        f"latents of {width} numbers: source or target of the latent study, which then needs no "
+        f"jets, but the layers after the latent (latent.head)"
+    )
 
 
 def _scores(file: ColumnFile, layout: Layout, found: Found) -> None:

@@ -23,6 +23,12 @@ TITLES = {
 """How figures write the classes."""
 
 
+def title(name: str) -> str:
+    """Return how figures write a class; one of another tagger by its name."""
+    plain = name.replace("_", r"\_")
+    return TITLES.get(name, rf"$\mathrm{{{plain}}}$")
+
+
 def index(name: str) -> int:
     """Return the label of a class (`ValueError` when there is no such class)."""
     return CLASSES.index(name)

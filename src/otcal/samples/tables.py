@@ -29,9 +29,11 @@ def table_writer(
 ) -> Iterator[pq.ParquetWriter]:
     """Yield a Parquet writer; the file appears under `path` when the block succeeds.
 
-    `provenance` (see `otcal.runtime.provenance`) is kept in the file's metadata.
+    `provenance` (see `otcal.runtime.provenance`) is kept in the file's metadata, beside those of
+    the schema.
     """
-    schema = schema.with_metadata({_PROVENANCE: json.dumps(provenance, sort_keys=True).encode()})
+    told = {_PROVENANCE: json.dumps(provenance, sort_keys=True).encode()}
+    schema = schema.with_metadata({**(schema.metadata or {}), **told})
     with (
         atomic_path(path) as temporary,
         # Checksums, because flipped bits in numbers are numbers too.

@@ -21,8 +21,7 @@ from otcal.runtime.errors import InputError
 from otcal.runtime.files import atomic_path, write_json
 from otcal.runtime.provenance import record
 from otcal.runtime.scratch import select
-from otcal.samples import classes
-from otcal.samples.latents import read_latents
+from otcal.samples.latents import labels_of, read_latents
 from otcal.transport.api import FittedMap, Options, fit_map
 from otcal.transport.minimax import MinimaxOptions
 from otcal.transport.problem import FEWEST
@@ -52,6 +51,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         {split: _jets(path, spec, split, scratch) for split in ("train", "validation")}
         for path in (arguments.source, arguments.target)
     )
+    widths = [jets["train"][spec.layer].shape[1] for jets in (source, target)]
+    if widths[0] != widths[1]:
+        raise InputError(
+            arguments.target,
+            spec.layer,
+            f"has {widths[1]} numbers for each jet, that of {arguments.source} has {widths[0]}",
+            "Give latents of one tagger",
+        )
     train, validation = ((source[s], target[s]) for s in ("train", "validation"))
     fitted = fit_map(
         *(jets[spec.layer] for jets in train),
@@ -82,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _jets(path: Path, spec: MapSpec, split: str, scratch: Path) -> Jets:
-    labels = [classes.index(name) for name in spec.classes]
+    labels = labels_of(path, spec.classes)
     columns = list(dict.fromkeys([spec.layer, *spec.conditions, *spec.ranges]))
     jets = read_latents(path, columns, spec.splits.fractions(), split, labels, scratch)
     for name, (low, high) in spec.ranges.items():

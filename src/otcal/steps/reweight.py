@@ -22,7 +22,7 @@ from otcal.runtime import cli, device, provenance
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import write_json, write_text
 from otcal.samples import tables
-from otcal.samples.latents import LAYERS
+from otcal.samples.latents import LAYERS, kind_of
 
 WEIGHT_SCHEMA = pa.schema([pa.field("jet_id", pa.int64()), pa.field("weight", pa.float64())])
 """Weights, of mean 1, of the source jets that no map and no discriminator has seen."""
@@ -71,7 +71,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     table = pa.table({"jet_id": samples["source"].jet_id, "weight": weights})
     tables.write_table(options.weights, table, WEIGHT_SCHEMA, origin)
-    distances = distance_table(samples, weights, spec.discriminants, spec.distances, spec.seed)
+    classes = kind_of(options.target).classes
+    distances = distance_table(
+        samples, weights, spec.discriminants, spec.distances, spec.seed, classes
+    )
     write_text(options.distances, distances.to_csv(index=False))
     provenance.write_sidecar(options.distances, origin)
     write_json(options.output, {**summary, "auc": closure, "provenance": origin})

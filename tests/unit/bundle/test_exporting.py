@@ -9,9 +9,11 @@ from pathlib import Path
 import correctionlib
 import numpy as np
 import onnxruntime
+import pyarrow as pa
 import pytest
 import torch
 
+from otcal.bundle.calibration import Calibration
 from otcal.bundle.card import CARD, NOMINAL, read_card
 from otcal.bundle.exporting import AGREEMENT, SCALE_FACTORS, export_bundle
 from otcal.bundle.scale_factors import correction_set
@@ -20,12 +22,16 @@ from otcal.runtime.errors import InputError
 from otcal.runtime.files import read_json, write_json
 from otcal.samples import splits
 from otcal.samples.flavours import FLAVOURS
-from otcal.samples.latents import read_latents
+from otcal.samples.latents import Kind, read_latents
+from otcal.samples.tables import fixed_size_list, write_table
 from otcal.simplex import discriminant
+from otcal.steps import read_head
 from otcal.tagger.head import load_head
 from otcal.transport.fitted import TransportMap
 from otcal.transport.simplex_maps import SimplexMap
-from support.bundles import JETS, SPLITS, VARIATIONS, probabilities
+from support.bundles import JETS, SPLITS, VARIATIONS, probabilities, some_map
+from support.heads import CLASSES as OTHERS
+from support.heads import HIDDEN, WIDTH, write_head
 
 
 def run(path: Path, x: np.ndarray) -> list[np.ndarray]:
@@ -68,6 +74,41 @@ def test_models_of_the_latent_study_are_its_map_and_head(
     layers = load_head(study / "tagger/tagger.safetensors").from_z128(torch.from_numpy(moved))
     for one, expected in zip(run(latent_bundle / card.head.file, moved), layers, strict=True):
         np.testing.assert_allclose(one, expected.numpy(), rtol=0, atol=1e-5)
+
+
+def test_the_head_of_another_tagger_comes_along(studies: dict[str, Path], tmp_path: Path) -> None:
+    """Its outputs keep their names, in the order of the card, whatever the model's order is."""
+    study = tmp_path / "latent"
+    shutil.copytree(studies["latent"], study, ignore=shutil.ignore_patterns("tagger"))
+    head, spec = write_head(tmp_path / "mine.onnx")
+    read_head.main(["--spec", spec.model_dump_json(), "--output", str(study / "head/head.onnx")])
+    kind = Kind(OTHERS, (WIDTH, HIDDEN, len(OTHERS)), ())
+    z = np.random.default_rng(2).normal(size=(JETS, WIDTH))
+    columns = {"jet_id": pa.array(np.arange(JETS)), "label": pa.array(np.arange(JETS) % 3)}
+    layers = {"z128": z, "zp128": np.zeros((JETS, HIDDEN)), "z10": np.zeros((JETS, 3))}
+    columns |= {name: fixed_size_list(one.astype(np.float32)) for name, one in layers.items()}
+    write_table(
+        study / "latents/source.parquet",
+        pa.table(columns),
+        kind.schema,
+        {"step": "read_latents"},
+    )
+    fitted = some_map(z, 0.5, 1)
+    provenance = {"spec": {"layer": "z128", "classes": ["top"], "splits": SPLITS}, "seed": 7}
+    fitted.save(study / "transport/map.safetensors", {"layer": "z128", "provenance": provenance})
+    export_bundle("latent", study, tmp_path / "bundle", BundleConfig())
+    shutil.rmtree(study)
+    card = read_card(tmp_path / "bundle")
+    assert (card.width, card.labels, card.notes["classes"]) == (WIDTH, {2: "map"}, {"2": "top"})
+    assert card.head is not None
+    assert card.head.outputs == {"hidden": HIDDEN, "logits": len(OTHERS)}
+    x = z[:60].astype(np.float32)
+    new = Calibration(tmp_path / "bundle", card)({"z128": x, "label": np.full(60, 2)})
+    moved = fitted.transport(x)
+    np.testing.assert_allclose(new["calibrated_z128"], moved, rtol=1e-4, atol=1e-4)
+    hidden, logits = head.from_z128(torch.from_numpy(moved))
+    np.testing.assert_allclose(new["calibrated_hidden"], hidden.numpy(), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(new["calibrated_logits"], logits.numpy(), rtol=1e-4, atol=1e-4)
 
 
 def test_validity_is_the_range_of_the_jets_that_fitted_the_map(

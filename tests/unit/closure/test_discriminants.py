@@ -58,7 +58,22 @@ def test_title_writes_sums_in_brackets() -> None:
     )
 
 
-@pytest.mark.parametrize("classes", [("Hbb", "Hbb"), ("Zbb",), ()])
-def test_unknown_or_repeated_classes_are_refused(classes: tuple[str, ...]) -> None:
+def test_title_names_classes_of_other_taggers() -> None:
+    other = Discriminant(name="x", signal=("h_bb",), background=("multijet",))
+    assert title(other) == r"$\ln\,p_{\mathrm{h\_bb}}/p_{\mathrm{multijet}}$"
+
+
+def test_classes_of_other_taggers_are_in_their_own_order() -> None:
+    logits = np.array([[0.3, -1.0, 2.0]])
+    other = Discriminant(name="x", signal=("top",), background=("multijet",))
+    assert log_ratio(logits, other, ("multijet", "h_bb", "top"))[0] == pytest.approx(1.7)
+    with pytest.raises(ValueError, match="not in list"):
+        log_ratio(logits, other, ("a", "b", "c"))
+    with pytest.raises(ValueError, match=r"\(N, 2\)"):
+        log_ratio(logits, other, ("top", "multijet"))
+
+
+@pytest.mark.parametrize("classes", [("Hbb", "Hbb"), ()])
+def test_repeated_classes_are_refused(classes: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="signal"):
         Discriminant(name="x", signal=classes, background=("QCD",))

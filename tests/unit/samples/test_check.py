@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from otcal.samples import check, scores
+from otcal.samples import check, scores, tables
 from otcal.samples.flavours import FLAVOURS
 from otcal.samples.jets import write_jets
 from otcal.samples.scores import Scores
@@ -115,6 +115,33 @@ def test_scores_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     layout["labels"] = {"column": "truth", "values": {4: "c"}}
     assert check.check(files, json.dumps(layout)) == 1
     assert "truth: is 5 in row 0" in capsys.readouterr().err
+
+
+def test_latents_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    z = np.random.default_rng(0).normal(size=(20, 12)).astype("f4")
+    columns = {f"z_{i}": z[:, i] for i in range(12)} | {"hits1": np.zeros(20)}
+    truth = {"truth": np.repeat([0, 6], 10), "pt": np.full(20, 600.0)}
+    pa.parquet.write_table(pa.table(columns | truth), tmp_path / "a.parquet")
+    rows = {"latent": tables.fixed_size_list(z)}
+    pa.parquet.write_table(pa.table(rows | truth), tmp_path / "b.parquet")
+    for name, column in (("a", "z_{0..11}"), ("b", "latent")):
+        path = str(tmp_path / f"{name}.parquet")
+        assert check.check([path]) == 0
+        assert f"latents {column} of 12 numbers" in capsys.readouterr().out
+        layout = {
+            "format": "parquet",
+            "holds": "latents",
+            "columns": {"z128": column, "jet_pt": "pt"},
+            "labels": {"column": "truth", "values": {0: "qcd", 6: "top"}},
+        }
+        assert check.check([path], json.dumps(layout)) == 0
+        text = capsys.readouterr().out
+        assert "qcd 10, top 10" in text
+        assert "jet_pt: 600 to 600" in text
+        assert "can be used: latents of 12 numbers: source or target of the latent study" in text
+        layout["labels"] = {"column": "truth", "values": {0: "qcd"}}
+        assert check.check([path], json.dumps(layout)) == 1
+        assert "truth: is 6 in row 10" in capsys.readouterr().err
 
 
 def test_files_that_do_not_go_together(

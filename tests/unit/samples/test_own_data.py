@@ -12,19 +12,26 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
+import onnx
 import pyarrow as pa
 import pytest
+import torch
 import uproot
 import yaml
 from snakemake.utils import update_config
 
+from otcal.bundle.onnx_head import head_model
+from otcal.config.head import HeadConfig
 from otcal.config.samples import Files
 from otcal.config.study import Settings, load_settings
 from otcal.samples.flavours import FLAVOURS
 from otcal.samples.readers.jets import write_jets
+from otcal.samples.readers.latents import write_latents
 from otcal.samples.readers.outputs import write_scores
 from otcal.samples.scores import read_scores
-from otcal.samples.tables import row_count
+from otcal.samples.tables import fixed_size_list, row_count
+from otcal.tagger.head import Head
+from otcal.tagger.head_model import HeadModel
 from support.checkout import ROOT
 from support.layouts import write_ftag, write_jetclass, write_tree, write_upp
 
@@ -109,7 +116,7 @@ def samples(block: dict[str, Any]) -> list[tuple[str, str, Files]]:
 
 def test_there_is_an_example_for_each_format() -> None:
     shown = {files.format for block in BLOCKS for _, _, files in samples(block)}
-    assert shown == {"jetclass", "upp", "ftag", "root"}  # parquet is as root
+    assert shown == {"jetclass", "upp", "ftag", "root", "parquet"}
 
 
 LATE = [b for b in BLOCKS if any(files.holds != "jets" for _, _, files in samples(b))]
@@ -136,8 +143,68 @@ def test_an_example_reads_scores(
         assert found[0].isdisjoint(found[1])  # the two parts of one file
 
 
+@pytest.mark.parametrize("block", [block for block in LATE if "latent" in block])
+def test_an_example_reads_latents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: dict[str, Any]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = settings(block).latent
+    assert study.start == "latents"
+    assert study.head is not None
+    assert study.closure.undrawn == []
+    rng = np.random.default_rng(0)
+    rest = Head(8, [128, 32], len(study.classes))
+    model = head_model(rest)
+    names = {"zp128": study.head.zp128, "z10": study.head.z10}
+    for node in model.graph.node:
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for output in model.graph.output:
+        output.name = names[output.name]
+    path = tmp_path / study.head.file
+    path.parent.mkdir(parents=True)
+    onnx.save(model, path)
+    for name, files in study.samples.items():
+        assert files.labels is not None
+        columns = {
+            files.columns["z128"]: fixed_size_list(rng.normal(size=(N, 128)).astype(np.float32)),
+            files.columns["jet_pt"]: pa.array(rng.uniform(500, 1000, N)),
+            files.labels.column: pa.array(rng.choice(list(files.labels.values), N)),
+        }
+        path = tmp_path / files.files[0].replace("*", "x")
+        path.parent.mkdir(parents=True)
+        pa.parquet.write_table(pa.table(columns), path)
+        head = HeadModel(study.head.file, study.head, threads=1)
+        write_latents(study.read_latents_spec(name), head, tmp_path / "out.parquet", {})
+        assert 0 < row_count(tmp_path / "out.parquet") < N
+
+
 def test_there_are_examples_of_a_later_start() -> None:
-    assert len(LATE) == 2
+    assert len(LATE) == 3
+
+
+def test_the_example_in_pytorch_exports_a_head(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    head = Head(8, [128, 16, 12], 4).eval()
+
+    class Rest(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = head
+
+        def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return self.head.from_z128(z)
+
+    exec(code, {"torch": torch, "rest": Rest().eval()})
+    spec = HeadConfig(file="head.onnx", classes=("a", "b", "c", "d"), zp128="hidden", z10="logits")
+    z = np.random.default_rng(0).normal(size=(50, 128)).astype(np.float32)
+    found = HeadModel("head.onnx", spec, threads=1)(z)
+    with torch.no_grad():
+        expected = head.from_z128(torch.from_numpy(z))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other.numpy(), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block not in LATE])

@@ -1,4 +1,4 @@
-"""What a tagger made of jets, in foreign files: checked and in pieces of bounded size."""
+"""Probabilities of other taggers, in foreign files: checked and in pieces of bounded size."""
 
 from __future__ import annotations
 
@@ -144,9 +144,9 @@ def write_scores(spec: ReadScoresSpec, output: str | Path, provenance: dict[str,
     ids: list[NDArray[np.int64]] = []
     rows = floored = 0
     with score_writer(output, FLAVOURS, provenance) as writer:
-        for path, first_id in spec.files.spans(spec.where).values():
+        for path, first_id in spec.files.with_ids(spec.where).values():
             with open_columns(path, spec.files.tree) as file:
-                _tell_weights(file)
+                tell_weights(file)
                 span = spec.files.rows(file.rows)
                 for piece in iterate_scores(file, spec.files, span, first_id, spec.floor):
                     writer.write_table(piece.scores.to_table(FLAVOURS))
@@ -168,7 +168,8 @@ def _normalised(p: NDArray[Any]) -> NDArray[np.float64]:
     return np.divide(p, total, out=p.astype(np.float64), where=total > 0)
 
 
-def _tell_weights(file: ColumnFile) -> None:
+def tell_weights(file: ColumnFile) -> None:
+    """Warn of a column of weights, which nothing reads."""
     found = [name for name in file.columns if "weight" in name.lower()]
     if found:
         _LOG.warning("%s: %s is not read: every jet counts one", file.path, found[0])

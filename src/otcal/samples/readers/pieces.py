@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,33 @@ class Piece:
             )
         return self._finite(name, tables.to_numpy(column), np.arange(len(self)))
 
+    def matrix(self, names: Sequence[str]) -> NDArray[np.float32]:
+        """Return a column of lists of equal length, or several of numbers, as (N, D)."""
+        if len(names) > 1 or not pa.types.is_nested(self._table[names[0]].type):
+            columns = [self._single(name, self.numbers(name)) for name in names]
+            return np.stack(columns, axis=1)
+        (name,) = names
+        column = self._complete(name)
+        if pa.types.is_fixed_size_list(column.type):
+            lengths = np.full(len(self), column.type.list_size)
+        else:
+            lengths = np.diff(column.offsets.to_numpy())
+        if (lengths != lengths[0]).any():
+            row = int(np.argmax(lengths != lengths[0]))
+            raise InputError(
+                self.path,
+                name,
+                f"has {lengths[row]} numbers in row {self.first + row}, {lengths[0]} in row "
+                f"{self.first}",
+                "A latent has equally many for each jet: make the file again",
+            )
+        values = column.flatten()
+        if values.null_count:
+            raise InputError(self.path, name, "has missing values", "Fill or drop these jets")
+        owner = np.repeat(np.arange(len(self)), lengths)
+        finite = self._finite(name, tables.to_numpy(values), owner)
+        return self._single(name, finite).reshape(len(self), -1)
+
     def ids(self, name: str | None, first_id: int) -> NDArray[np.int64]:
         """Return ids (N,): those of a column, or without one the rows' numbers from `first_id`."""
         if name is None:
@@ -105,6 +133,22 @@ class Piece:
         if column.null_count:
             raise InputError(self.path, name, "has missing values", "Fill or drop these jets")
         return column
+
+    def _single(self, name: str, values: Array) -> NDArray[np.float32]:
+        """Return finite values, as many for each jet, in single precision."""
+        with np.errstate(over="ignore"):
+            single = values.astype(np.float32)
+        bad = ~np.isfinite(single)
+        if bad.any():
+            first = int(np.argmax(bad))
+            row = self.first + first * len(self) // len(values)
+            raise InputError(
+                self.path,
+                name,
+                f"is {values[first]:g} in row {row}, which does not fit single precision",
+                "Drop these jets or make the file again",
+            )
+        return single
 
     def _finite(self, name: str, values: Array, owner: NDArray[np.int64]) -> Array:
         bad = ~np.isfinite(values)

@@ -264,7 +264,8 @@ def test_scores_become_a_page(checkout: Checkout) -> None:
     page = (study / "report/index.html").read_text()
     assert "read from files" in page
     assert "data/simulation.parquet" in page  # configuration and checksums
-    for absent in ("Pythia", "train_tagger", "tagger_roc", "AUC"):
+    assert 'id="probabilities"' in page
+    for absent in ('id="inputs"', "train_tagger", "tagger_roc", "generated and reconstructed"):
         assert absent not in page
     summary = json.loads((study / "summary.json").read_text())
     assert not [key for key in summary if key.startswith("simplex.tagger")]
@@ -290,7 +291,8 @@ def test_latents_become_a_page_and_a_bundle(checkout: Checkout) -> None:
     page = (study / "report/index.html").read_text()
     assert "read from files" in page
     assert "data/head.onnx" in page
-    for absent in ("Pythia", "train_tagger", "fig05a_hbb", "JetClass ("):
+    assert 'id="latents"' in page
+    for absent in ('id="inputs"', 'id="tagger"', "train_tagger", "fig05a_hbb", "fig01a_d0"):
         assert absent not in page
     summary = json.loads((study / "summary.json").read_text())
     assert set(CLASSES) == {

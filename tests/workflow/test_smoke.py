@@ -93,7 +93,7 @@ def test_the_quickstart(edited: Checkout) -> None:
         assert done.returncode == 0, done.stderr[-3000:]
         said[command.split()[0], command.split()[1]] = done.stdout
     planned = said["snakemake", "--cores"]
-    assert re.search(r"^simulate +1$", planned, re.MULTILINE)
+    assert re.search(r"^simulate +2$", planned, re.MULTILINE)
     assert "fit_map" in planned
     assert "train_tagger" not in planned
     assert "extract_components" not in planned

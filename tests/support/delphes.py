@@ -16,6 +16,7 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
+import pythia8mc
 import uproot
 
 from otcal.config.simulation import Detector, Variation
@@ -182,7 +183,7 @@ def main() -> None:
     assert not output.exists(), "Delphes overwrites nothing"
     seed = int(read_card(card.read_text())[0]["RandomSeed"])
     generator = Generator("QCD", Variation(), 1)
-    pythia = generator.pythia
+    pythia = generator.pythia = pythia8mc.Pythia("", False)  # without that one's settings
     assert pythia.readFile(str(commands)), "Pythia refuses the commands"
     assert pythia.init()
     events = generator.next_batch(pythia.mode("Main:numberOfEvents"))

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import pythia8mc
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import ks_2samp
 
@@ -200,9 +201,9 @@ def commands(path: Path) -> dict[str, str]:
 
 def test_pythia_takes_the_commands_and_has_the_scales_of_the_variation(tmp_path: Path) -> None:
     write_inputs(shard("Tbqq", variation=WORLD), 0, 300, tmp_path / "0")
-    generator = Generator("QCD", Variation(), 1)
-    pythia = generator.pythia
+    pythia = pythia8mc.Pythia("", False)
     assert pythia.readFile(str(tmp_path / "0.cmnd"))
+    assert not pythia.flag("HardQCD:all")
     assert pythia.mode("Main:numberOfEvents") == 300
     assert pythia.mode("Main:timesAllowErrors") == 30
     # Squares of the factors on mu.

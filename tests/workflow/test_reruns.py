@@ -165,6 +165,14 @@ SMEARED = {"minimum": 0.1, "maximum": 0.1}
 # Other values that a single key cannot have by itself.
 TOGETHER = {
     "latent.tagger.backgrounds": nested("latent.tagger.backgrounds", ["QCD", "Tbqq"]),
+    # Delphes cannot have the simplex study's detector, whose tracks have a momentum resolution.
+    "simplex.simulation.engine": nested(
+        "simplex.simulation",
+        {
+            "engine": "delphes",
+            "detector": {"exact_track_momentum": True, "calorimeter_overrides_tracks": True},
+        },
+    ),
     "latent.transport.classes": _with_more_jets(["QCD", "Hbb"]),
     **{
         f"{world}.impact_parameter_smearing.minimum": nested(

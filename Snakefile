@@ -1,6 +1,6 @@
 # otcal: optimal-transport calibration of jet taggers. Run `snakemake --cores all` for everything, or
 # give a target: latent or simplex (figures and report of one study), validation (simulation against JetClass),
-# conditions (latent maps in bins of jet pT: one for all, one that depends on it, one for each bin), bundle (calibrations
+# conditions (maps in bins of jet pT: one for all, one that depends on it, one for each bin), bundle (calibrations
 # to apply elsewhere).
 
 from snakemake.utils import min_version

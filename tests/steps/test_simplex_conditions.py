@@ -15,12 +15,16 @@ import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from otcal.bundle.calibration import Calibration
 from otcal.bundle.card import read_card
 from otcal.bundle.exporting import export_bundle
 from otcal.closure.simplex_versions import make_versions
+from otcal.config.bins import FlavourBins
 from otcal.config.bundle import BundleConfig
+from otcal.config.simplex_closure import FlavourMaps, FlavourMapSpec
+from otcal.config.splits import Splits
 from otcal.figures import cells
 from otcal.figures.tables import read_pairs
 from otcal.mixture.flows import Components
@@ -35,6 +39,7 @@ from otcal.steps import (
     extract_components,
     fit_flavour_map,
     measure_closure,
+    measure_flavour_bins,
     pretrain_flows,
     propagate_uncertainty,
     sample_targets,
@@ -326,6 +331,61 @@ def test_extraction_and_uncertainty_take_the_condition_from_the_flows(study: Pat
     )
     found = read_json(study / "start-0/feedback.json")
     assert found["projected"]["singular_values"][:2] == [None, None]  # the common shifts
+
+
+def test_maps_of_bins_are_compared_on_unseen_jets(study: Path, tmp_path: Path) -> None:
+    edges = (20.0, 70.0, 250.0)
+    maps = FlavourMaps(
+        **{"steps": 150, "batch": 256, "learning_rate": 0.02, "hidden": (16, 16)},
+        **{"select": False, "bins": FlavourBins(edges=edges)},
+    )
+    splits = Splits(**SPLITS)
+    for name in ("inclusive", "conditional", "0", "1"):
+        spec = maps.compared_map_spec("b", splits, 1, name)
+        run(
+            fit_flavour_map.main,
+            spec.model_dump(mode="json"),
+            source=study / "scores/simulation.parquet",
+            target=study / "scores/data.parquet",
+            exclude=study / "regions/validation.parquet",
+            output=tmp_path / f"{name}.safetensors",
+            learning_curve=tmp_path / f"{name}.csv",
+            diagnostics=tmp_path / f"{name}-diagnostics.json",
+        )
+    points = {
+        name: read_json(tmp_path / f"{name}-diagnostics.json")["points"]["source"]
+        for name in ("inclusive", "conditional", "0", "1")
+    }
+    assert points["0"] + points["1"] == points["inclusive"]
+
+    def compare(edges: tuple[float, ...]) -> None:
+        bins = maps.model_copy(update={"bins": FlavourBins(edges=edges)})
+        run(
+            measure_flavour_bins.main,
+            bins.bins_spec("b", splits).model_dump(mode="json"),
+            simulation=study / "scores/simulation.parquet",
+            data=study / "regions/validation.parquet",
+            inclusive=tmp_path / "inclusive.safetensors",
+            conditional=tmp_path / "conditional.safetensors",
+            binned=[tmp_path / f"{number}.safetensors" for number in range(2)],
+            output=tmp_path / "closure.csv",
+            figure=tmp_path / "closure",
+        )
+
+    compare(edges)
+    table = pd.read_csv(tmp_path / "closure.csv").set_index(["low", "high", "map"])["energy"]
+    for low, high in ((20, 70), (70, 250)):
+        # On average there is nothing to be moved, so that one map for all jets does nothing.
+        assert table[low, high, "inclusive"] > 0.6 * table[low, high, "source"]
+        assert table[low, high, "conditional"] < 0.3 * table[low, high, "source"]
+        assert table[low, high, "binned"] < 0.6 * table[low, high, "source"]
+    assert (tmp_path / "closure.png").stat().st_size > 10_000
+    (tmp_path / "closure.csv").unlink()
+    with pytest.raises(InputError, match=r"Merge bins in maps\.bins\.edges"):
+        compare((20.0, 20.001, 250.0))
+    assert not (tmp_path / "closure.csv").exists()
+    with pytest.raises(ValidationError, match="ranges need target truth"):
+        FlavourMapSpec(flavour="b", steps=1, learning_rate=1.0, ranges={"jet_pt": (20, 30)})
 
 
 def test_a_bundle_takes_the_condition_as_an_input(study: Path) -> None:

@@ -189,6 +189,9 @@ def test_conditions_compare_maps_of_all_jets_and_of_each_bin(checkout: Checkout)
     planned = checkout.planned("conditions", presets=())
     assert planned["fit_compared_map"] == 2 + 4  # inclusive, conditional, and four bins
     assert planned["measure_bins"] == 1
+    assert planned["fit_compared_flavour_map"] == 3 * (2 + 4)
+    assert planned["measure_flavour_bins"] == 3
+    assert "fit_flavour_map" not in planned  # labelled data are the targets
     assert {"fit_map", "calibrate", "train_discriminator"}.isdisjoint(planned)
 
 

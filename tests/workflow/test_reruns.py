@@ -122,6 +122,7 @@ CONSUMERS = {
     "simplex.maps.batch": ["fit_flavour_map", "fit_truth_map", "vary_flavour_maps"],
     "simplex.maps.noise": ["fit_flavour_map", "fit_truth_map", "vary_flavour_maps"],
     "simplex.maps.tolerance": ["fit_flavour_map", "fit_truth_map", "vary_flavour_maps"],
+    "simplex.maps.bins": [],  # of the target `conditions`, which is asked for by name
     "simplex.maps.variation_steps": ["vary_flavour_maps"],
     "simplex.maps.variation_learning_rate": ["vary_flavour_maps"],
     "simplex.closure": ["measure_closure"],

@@ -1,7 +1,8 @@
-# Needs latents of source and target. Makes maps of all jets, with a condition, and of bins, and compares them.
+# Needs latents of source and target, or scores. Makes maps of all jets, with a condition, and of bins, and compares them.
 
 COMPARED = ["inclusive", "conditional"]
 BINS = [str(number) for number in range(len(LATENT.closure.bins.edges) - 1)]
+FLAVOUR_BINS = [str(number) for number in range(len(SIMPLEX.maps.bins.edges) - 1)]
 
 
 use rule fit_map as fit_compared_map with:
@@ -66,3 +67,64 @@ rule measure_bins:
         " --target {input.target} --inclusive {input.inclusive} --conditional {input.conditional}"
         " --binned {input.binned} --output {output.table} --figure {params.figure}"
         " --threads {threads} > {log} 2>&1"
+
+
+use rule fit_truth_map as fit_compared_flavour_map with:
+    output:
+        map=results("simplex/conditions/{flavour}/{compared}.safetensors"),
+        description=results("simplex/conditions/{flavour}/{compared}.json"),
+        curve=results("simplex/conditions/{flavour}/{compared}-learning_curve.csv"),
+        diagnostics=results("simplex/conditions/{flavour}/{compared}-diagnostics.json"),
+    log:
+        results("simplex/logs/fit_compared_flavour_map/{flavour}-{compared}.log"),
+    benchmark:
+        results("simplex/benchmarks/fit_compared_flavour_map/{flavour}-{compared}.tsv")
+    wildcard_constraints:
+        compared="|".join([*COMPARED, *FLAVOUR_BINS]),
+    params:
+        spec=lambda wildcards: SIMPLEX.maps.compared_map_spec(
+            wildcards.flavour, SIMPLEX.splits, SIMPLEX.seed, wildcards.compared
+        ).model_dump_json(),
+        code=code("fit_flavour_map"),
+        checkpoint=results(
+            "simplex/conditions/{flavour}/{compared}-checkpoint.safetensors"
+        ),
+
+
+rule measure_flavour_bins:
+    """Compare the maps of a flavour ({flavour}) to labelled data in bins of `maps.bins`, on jets that none has seen."""
+    input:
+        simulation=results("simplex/scores/simulation.parquet"),
+        data=UNFITTED_REGIONS,
+        inclusive=results("simplex/conditions/{flavour}/inclusive.safetensors"),
+        conditional=results("simplex/conditions/{flavour}/conditional.safetensors"),
+        binned=[
+            results(f"simplex/conditions/{{flavour}}/{number}.safetensors")
+            for number in FLAVOUR_BINS
+        ],
+    output:
+        table=results("simplex/conditions/{flavour}/closure.csv"),
+        image=report(
+            results("simplex/conditions/{flavour}/closure.png"),
+            caption="../report/captions/simplex_bins.rst",
+            category="Maps",
+            labels={"figure": "Closure in bins, {flavour}", "in the paper": "-"},
+        ),
+        pdf=results("simplex/conditions/{flavour}/closure.pdf"),
+    log:
+        results("simplex/logs/measure_flavour_bins/{flavour}.log"),
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(30),
+    params:
+        spec=lambda wildcards: SIMPLEX.maps.bins_spec(
+            wildcards.flavour, SIMPLEX.splits
+        ).model_dump_json(),
+        figure=stem,
+        code=code("measure_flavour_bins"),
+    shell:
+        "python -m otcal.steps.measure_flavour_bins --spec {params.spec:q}"
+        " --simulation {input.simulation} --data {input.data} --inclusive {input.inclusive}"
+        " --conditional {input.conditional} --binned {input.binned} --output {output.table}"
+        " --figure {params.figure} --threads {threads} > {log} 2>&1"

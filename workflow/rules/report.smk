@@ -107,9 +107,10 @@ rule simplex:
 
 
 rule conditions:
-    """Maps of the latent study, compared in bins of a column of the jets."""
+    """Maps of both studies, compared in bins of a column of the jets."""
     input:
         rules.measure_bins.output,
+        expand(rules.measure_flavour_bins.output, flavour=FLAVOURS),
     localrule: True
 
 

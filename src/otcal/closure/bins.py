@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
 from otcal.closure.jets import Sample, halves
-from otcal.config.closure import BinsSpec
+from otcal.config.bins import BinsConfig, FlavourBins
+from otcal.config.closure import MIN_JETS
+from otcal.runtime.errors import InputError
 from otcal.transport.fitted import TransportMap
 from otcal.transport.metrics import energy
 
 COLUMNS = ("low", "high", "map", "energy", "error", "source_jets", "target_jets")
 
 Array = NDArray[np.float32]
+Bins = BinsConfig | FlavourBins
 
 
 def bin_rows(
@@ -25,7 +30,9 @@ def bin_rows(
     target: Sample,
     maps: Mapping[str, TransportMap],
     binned: list[TransportMap],
-    spec: BinsSpec,
+    bins: Bins,
+    layer: str,
+    most: int,
 ) -> list[dict[str, Any]]:
     """Return the energy distance to the target of moved jets, in each bin and in all.
 
@@ -41,31 +48,35 @@ def bin_rows(
         Maps of all jets by name; with one condition, it is the bins' column.
     binned
         A map of each bin's jets alone, which together are called `binned`.
-    spec
-        Bins, layer, and most jets of a sample in a distance.
+    bins
+        Column and edges.
+    layer
+        What the maps move.
+    most
+        Jets of a sample in a distance at most: its cost is their square.
 
     Returns
     -------
     list
         Rows of `COLUMNS`; `error` is the standard error of first order, jets are those compared.
     """
-    column, edges = spec.bins.column, list(pairwise(spec.bins.edges))
-    moved = {"source": source.columns[spec.layer]}
+    column, edges = bins.column, list(pairwise(bins.edges))
+    moved = {"source": source.columns[layer]}
     for name, one in maps.items():
-        moved[name] = _moved(one, source, spec)
+        moved[name] = _moved(one, source, layer, column)
     moved["binned"] = moved["source"].copy()
     for (low, high), one in zip(edges, binned, strict=True):
         rows = _inside(source, column, low, high)
-        moved["binned"][rows] = _moved(one, source.take(rows), spec)
-    whole = (spec.bins.edges[0], spec.bins.edges[-1])
+        moved["binned"][rows] = _moved(one, source.take(rows), layer, column)
+    whole = (bins.edges[0], bins.edges[-1])
     found: list[dict[str, Any]] = []
     for low, high in (*edges, whole):
         rows = _inside(source, column, low, high)
         other, reference = halves(target.take(_inside(target, column, low, high)))
-        y = reference.columns[spec.layer]
+        y = reference.columns[layer]
         compared = {name: values[rows] for name, values in moved.items()}
-        compared["floor"] = other.columns[spec.layer]
-        jets = min(spec.distances.jets, len(y), *(len(x) for x in compared.values()))
+        compared["floor"] = other.columns[layer]
+        jets = min(most, len(y), *(len(x) for x in compared.values()))
         found += [
             {"low": low, "high": high, "map": name, **_distance(x[:jets], y[:jets])}
             for name, x in compared.items()
@@ -87,9 +98,23 @@ def _distance(x: Array, y: Array) -> dict[str, float]:
     }
 
 
-def _moved(one: TransportMap, sample: Sample, spec: BinsSpec) -> Array:
-    given = sample.columns[spec.bins.column][:, None] if one.conditions else None
-    return np.asarray(one.transport(sample.columns[spec.layer], given))
+def require_jets(path: str | Path, sample: Sample, bins: Bins, setting: str) -> None:
+    """Raise an `InputError` when a bin has too few jets for a distance and a floor."""
+    values = pd.Series(sample.columns[bins.column])
+    counts = pd.cut(values, list(bins.edges), right=False).value_counts(sort=False)
+    poor = counts[counts < 4 * MIN_JETS]
+    if len(poor):
+        raise InputError(
+            path,
+            bins.column,
+            f"only {poor.iloc[0]} held-out jets are in the bin {poor.index[0]}",
+            f"Merge bins in {setting}, or simulate more jets",
+        )
+
+
+def _moved(one: TransportMap, sample: Sample, layer: str, column: str) -> Array:
+    given = sample.columns[column][:, None] if one.conditions else None
+    return np.asarray(one.transport(sample.columns[layer], given))
 
 
 def _inside(sample: Sample, column: str, low: float, high: float) -> NDArray[np.bool_]:

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from otcal.config.base import Block
-from otcal.config.conditions import Condition
+from otcal.config.bins import BinsConfig
 from otcal.config.splits import Splits
 
 Fractions = dict[str, Annotated[float, Field(ge=0.0, le=1.0)]]
@@ -174,24 +173,6 @@ class MergeSpec(Block):
     """What the step `merge_summaries` consumes."""
 
     studies: tuple[Study, ...] = Field(min_length=1, description="Parts that must be there.")
-
-
-class BinsConfig(Block):
-    """Bins of a column of the jets in which maps are compared (target `conditions`)."""
-
-    column: Condition = Field("jet_pt", description="Column that the conditional map depends on.")
-    edges: tuple[float, ...] = Field(
-        (500.0, 600.0, 700.0, 800.0, 1000.0),
-        min_length=2,
-        description="Edges, rising, in the column's unit (GeV).",
-    )
-
-    @field_validator("edges")
-    @classmethod
-    def _rising(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
-        if any(low >= high for low, high in pairwise(edges)):
-            raise ValueError("edges of bins must rise")
-        return edges
 
 
 class BinsSpec(Block):

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from otcal.config.base import Block
+from otcal.config.bins import FlavourBins
 from otcal.config.conditions import ScoreCondition
 from otcal.config.splits import Splits
 from otcal.samples.flavours import FLAVOURS
@@ -60,6 +62,7 @@ class FlavourMaps(Block):
         "variations then are Gaussian maps as well.",
     )
     evaluations: int = Field(5, ge=1, description="Held-out evaluations of a map's fit.")
+    bins: FlavourBins = FlavourBins()
 
     def map_spec(
         self,
@@ -71,7 +74,8 @@ class FlavourMaps(Block):
         conditions: tuple[ScoreCondition, ...],
     ) -> FlavourMapSpec:
         """Return the settings of `fit_flavour_map`."""
-        own = set(FlavourMaps.model_fields) - {"variation_steps", "variation_learning_rate"}
+        other = {"variation_steps", "variation_learning_rate", "bins"}
+        own = set(FlavourMaps.model_fields) - other
         return FlavourMapSpec(
             **self.model_dump(include=own),
             flavour=flavour,
@@ -81,6 +85,30 @@ class FlavourMaps(Block):
             space=space,
             conditions=conditions,
         )
+
+    def compared_map_spec(
+        self, flavour: str, splits: Splits, seed: int, name: str
+    ) -> FlavourMapSpec:
+        """Return the settings of a map to labelled data that is compared in `bins`.
+
+        Parameters
+        ----------
+        flavour, splits, seed
+            As for `map_spec`.
+        name
+            `inclusive`: one map for all jets; `conditional`: one that depends on the bins' column;
+            or the number of a bin, for a map of its jets alone.
+        """
+        conditions = (self.bins.column,) if name == "conditional" else ()
+        spec = self.map_spec(flavour, splits, seed, "truth", "ilr", conditions)
+        if not name.isdigit():
+            return spec
+        limits = list(pairwise(self.bins.edges))[int(name)]
+        return spec.model_copy(update={"ranges": {self.bins.column: limits}})
+
+    def bins_spec(self, flavour: str, splits: Splits) -> FlavourBinsSpec:
+        """Return the settings of `measure_flavour_bins`."""
+        return FlavourBinsSpec(flavour=flavour, splits=splits, bins=self.bins)
 
     def variation_spec(self, flavour: str, splits: Splits, seed: int) -> VariationMapSpec:
         """Return the settings of `vary_flavour_maps`."""
@@ -132,9 +160,31 @@ class FlavourMapSpec(_MapSpec):
     conditions: tuple[ScoreCondition, ...] = Field(
         (), description="Columns that the map may depend on; those of the extracted densities."
     )
+    ranges: dict[ScoreCondition, tuple[float, float]] = Field(
+        {},
+        description="Only jets whose columns lie in these ranges, upper ends exclusive; of target "
+        "truth alone, as an extracted density is one of all jets.",
+    )
     hidden: tuple[Width, ...] = Field((64, 64), min_length=1, description="Units of each layer.")
     select: bool = Field(True, description="Fall back to the Gaussian map when it is as good.")
     evaluations: int = Field(5, ge=1, description="Held-out evaluations.")
+
+    @model_validator(mode="after")
+    def _of_labelled_jets(self) -> Self:
+        if self.ranges and self.target != "truth":
+            raise ValueError("ranges need target truth")
+        return self
+
+
+class FlavourBinsSpec(Block):
+    """What `otcal.steps.measure_flavour_bins` consumes."""
+
+    flavour: str = Field(description="Flavour whose maps are compared.")
+    splits: Splits = Field(Splits(), description="Shares of the MC jets; test is compared.")
+    bins: FlavourBins = FlavourBins()
+    jets: int = Field(
+        2000, ge=2, description="Jets of a sample in a distance at most: its cost is their square."
+    )
 
 
 class VariationMapSpec(_MapSpec):

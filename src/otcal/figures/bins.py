@@ -24,7 +24,7 @@ _TITLES = {
 }
 
 
-def draw(table: pd.DataFrame, column: str) -> Figure:
+def draw(table: pd.DataFrame, column: str, jets: str) -> Figure:
     """Draw the energy distance to the target in every bin: with the source above, maps below.
 
     Parameters
@@ -33,6 +33,8 @@ def draw(table: pd.DataFrame, column: str) -> Figure:
         Rows of `otcal.closure.bins.COLUMNS`; the last bin is all of them together, and isn't drawn.
     column
         What is binned.
+    jets
+        Which jets these are.
     """
     whole = (table["low"].min(), table["high"].max())
     several = table["low"].nunique() > 1 or table["high"].nunique() > 1
@@ -51,7 +53,7 @@ def draw(table: pd.DataFrame, column: str) -> Figure:
     main.legend(ncols=1, loc="upper right")
     below.set_xlabel(_TITLES.get(column, column))
     below.set_xlim(*whole)
-    style.label(main, "closure in bins, jets that no map has seen")
+    style.label(main, f"closure in bins, {jets} that no map has seen")
     return figure
 
 

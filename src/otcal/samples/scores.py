@@ -7,7 +7,7 @@ Columns `jet_id`, `label` (position of the true class; -1 where it is not known)
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -55,6 +55,12 @@ class Scores:
         columns = {"jet_pt": self.pt, "jet_eta": self.eta}
         found = [columns[name].astype(np.float64) for name in names]
         return np.stack(found, axis=1) if found else np.empty((len(self), 0))
+
+    def within(self, ranges: Mapping[Any, tuple[float, float]]) -> Scores:
+        """Return the jets whose columns lie in the ranges, upper ends exclusive."""
+        low, high = np.array(list(ranges.values())).reshape(-1, 2).T
+        values = self.conditions(list(ranges))
+        return self.select(np.all((values >= low) & (values < high), axis=1))
 
     def to_table(self, flavours: Sequence[str]) -> pa.Table:
         """Return a table of `score_schema`; `flavours` name the columns of `p`."""

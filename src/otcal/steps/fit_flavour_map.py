@@ -50,7 +50,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     spec = cli.load_spec(options.spec, FlavourMapSpec)
     device.limit_threads(options.threads)
     train, held = (
-        Sample.of(simulated(options.source, spec.flavour, spec.splits, split), spec.conditions)
+        Sample.of(
+            simulated(options.source, spec.flavour, spec.splits, split, spec.ranges),
+            spec.conditions,
+        )
         for split in ("train", "validation")
     )
     if spec.target == "truth":
@@ -61,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 "are missing: data jets that test the map must not fit it",
                 "Name the validation region, or give --exclude without files",
             )
-        jets = labelled(options.target, spec.flavour, options.exclude)
+        jets = labelled(options.target, spec.flavour, options.exclude, spec.ranges)
         target = Sample.of(jets, spec.conditions)
     else:
         target = extracted(options.target, conditions=spec.conditions)

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from otcal.closure.bins import COLUMNS, bin_rows
+from otcal.closure.bins import COLUMNS, bin_rows, require_jets
 from otcal.closure.jets import Sample, read_sample
-from otcal.config.closure import MIN_JETS, BinsSpec
+from otcal.config.closure import BinsSpec
 from otcal.figures import style
 from otcal.figures.bins import draw
 from otcal.runtime import cli, device, provenance
-from otcal.runtime.errors import InputError
 from otcal.runtime.files import atomic_path
 from otcal.transport.fitted import TransportMap
 
@@ -37,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         name: TransportMap.load(getattr(options, name)) for name in ("inclusive", "conditional")
     }
     binned = [TransportMap.load(path) for path in options.binned]
-    table = pd.DataFrame(bin_rows(source, target, maps, binned, spec), columns=list(COLUMNS))
+    most = spec.distances.jets
+    rows = bin_rows(source, target, maps, binned, spec.bins, spec.layer, most)
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
     with atomic_path(options.output) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
     inputs = [options.source, options.target, options.inclusive, options.conditional]
@@ -45,23 +46,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         "measure_bins", spec.model_dump(mode="json"), [*inputs, *options.binned]
     )
     provenance.write_sidecar(options.output, origin)
-    style.save(draw(table, spec.bins.column), options.figure)
+    style.save(draw(table, spec.bins.column, "jets"), options.figure)
 
 
 def _sample(path: Path, spec: BinsSpec) -> Sample:
     """Read the jets that no map has seen; each bin needs some."""
     sample = read_sample(path, [spec.layer, spec.bins.column], spec.jets)
-    counts = pd.cut(
-        pd.Series(sample.columns[spec.bins.column]), list(spec.bins.edges), right=False
-    ).value_counts(sort=False)
-    poor = counts[counts < 4 * MIN_JETS]
-    if len(poor):
-        raise InputError(
-            path,
-            spec.bins.column,
-            f"only {poor.iloc[0]} held-out jets are in the bin {poor.index[0]}",
-            "Merge bins in closure.bins.edges, or simulate more jets",
-        )
+    require_jets(path, sample, spec.bins, "closure.bins.edges")
     return sample
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from otcal.config.conditions import ScoreCondition
 from otcal.config.splits import Splits
 from otcal.runtime.errors import InputError
 from otcal.runtime.seeds import numpy_generator
@@ -22,6 +23,8 @@ from otcal.samples.targets import read_target, target_schema
 from otcal.simplex import ilr_inverse
 from otcal.transport.problem import FEWEST
 from otcal.transport.simplex_maps import Space, encode
+
+Ranges = Mapping[ScoreCondition, tuple[float, float]]
 
 NOMINAL = "nominal"
 
@@ -72,8 +75,16 @@ def samples_of_fit(source: Pair, target: Pair, space: Space) -> dict[str, Any]:
     return result
 
 
-def simulated(path: str | Path, flavour: str, splits: Splits, split: str | None = None) -> Scores:
+def simulated(
+    path: str | Path,
+    flavour: str,
+    splits: Splits,
+    split: str | None = None,
+    ranges: Ranges | None = None,
+) -> Scores:
     """Return the simulated jets of a flavour that are in a split; None stands for all of them.
+
+    `ranges` as `otcal.samples.scores.Scores.within` has them.
 
     Raises
     ------
@@ -83,7 +94,8 @@ def simulated(path: str | Path, flavour: str, splits: Splits, split: str | None 
     scores = read_scores(path, FLAVOURS, [index(flavour)])
     if split is not None:
         scores = scores.select(splitting.select(scores.ids, splits.fractions(), split))
-    _enough(path, len(scores), f"{split or 'simulated'} jets of flavour {flavour}")
+    scores = scores.within(ranges or {})
+    _enough(path, len(scores), f"{split or 'simulated'} jets of flavour {flavour}", ranges)
     return scores
 
 
@@ -103,7 +115,12 @@ def variations(path: str | Path) -> list[str]:
     return [name for name in names if name != NOMINAL]
 
 
-def labelled(path: str | Path, flavour: str, excluded: Iterable[str | Path]) -> Scores:
+def labelled(
+    path: str | Path,
+    flavour: str,
+    excluded: Iterable[str | Path],
+    ranges: Ranges | None = None,
+) -> Scores:
     """Return the data jets of a flavour that are in no `excluded`.
 
     Parameters
@@ -114,16 +131,20 @@ def labelled(path: str | Path, flavour: str, excluded: Iterable[str | Path]) -> 
         Name of the flavour.
     excluded
         Files of scores whose jets are left out, such as a validation region's.
+    ranges
+        As `otcal.samples.scores.Scores.within` has them.
     """
     scores = read_scores(path, FLAVOURS, [index(flavour)])
     for other in excluded:
         scores = scores.select(~np.isin(scores.ids, read_scores(other, FLAVOURS).ids))
-    _enough(path, len(scores), f"jets of flavour {flavour} outside the validation")
+    scores = scores.within(ranges or {})
+    _enough(path, len(scores), f"jets of flavour {flavour} outside the validation", ranges)
     return scores
 
 
-def _enough(path: str | Path, count: int, what: str) -> None:
+def _enough(path: str | Path, count: int, what: str, ranges: Ranges | None = None) -> None:
     if count < 2 * FEWEST:
+        what += "".join(f" with {a} <= {name} < {b}" for name, (a, b) in (ranges or {}).items())
         raise InputError(
             path,
             "rows",

@@ -9,15 +9,10 @@ from pydantic import ValidationError
 
 from otcal.closure.bins import bin_rows
 from otcal.closure.jets import Sample
-from otcal.config.closure import BinsConfig, BinsSpec
+from otcal.config.bins import BinsConfig
 from otcal.transport.api import fit_map
 
-SPEC = BinsSpec.model_validate(
-    {
-        "jets": {"fractions": {"test": 1.0}},
-        "bins": {"column": "jet_pt", "edges": [500, 700, 1000]},
-    }
-)
+BINS = BinsConfig(column="jet_pt", edges=(500, 700, 1000))
 
 
 def sample(seed: int, rise: float, n: int = 6000) -> Sample:
@@ -48,7 +43,7 @@ def table() -> pd.DataFrame:
     maps = {"inclusive": fitted(*train), "conditional": fitted(*train, conditional=True)}
     edges = ((500, 700), (700, 1000))
     binned = [fitted(*(inside(jets, low, high) for jets in train)) for low, high in edges]
-    rows = pd.DataFrame(bin_rows(source, target, maps, binned, SPEC))
+    rows = pd.DataFrame(bin_rows(source, target, maps, binned, BINS, "z128", 2000))
     return rows.set_index(["low", "high", "map"]).sort_index()
 
 
@@ -67,7 +62,7 @@ def test_only_a_map_that_knows_the_condition_closes_every_bin(
 def test_all_bins_together_hide_what_one_map_for_all_leaves(table: pd.DataFrame) -> None:
     whole, first = table["energy"][500.0, 1000.0], table["energy"][500.0, 700.0]
     assert whole["inclusive"] < 0.2 * first["inclusive"]
-    assert table["source_jets"].max() <= SPEC.distances.jets
+    assert table["source_jets"].max() <= 2000
 
 
 def test_edges_rise() -> None:

@@ -1,0 +1,78 @@
+"""Compare a flavour's maps in bins of a column: one for all jets, one with it, one for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from otcal.closure.bins import COLUMNS, bin_rows, require_jets
+from otcal.closure.jets import Sample
+from otcal.config.simplex_closure import FlavourBinsSpec
+from otcal.figures import style
+from otcal.figures.bins import draw
+from otcal.runtime import cli, device, provenance
+from otcal.runtime.files import atomic_path
+from otcal.samples.flavours import FLAVOURS, index
+from otcal.samples.scores import Scores, read_scores
+from otcal.simplex import ilr
+from otcal.transport.flavour_samples import simulated
+from otcal.transport.simplex_maps import SimplexMap
+
+LAYER = "z"
+"""What the maps move: ILR coordinates."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = cli.parser(__doc__)
+    for name, text in (
+        ("simulation", "scores of simulated jets (Parquet)"),
+        ("inclusive", "map of all jets"),
+        ("conditional", "map with a condition"),
+        ("output", "table of distances (CSV)"),
+        ("figure", "figure, without suffix"),
+    ):
+        parser.add_argument(f"--{name}", type=Path, required=True, help=text)
+    for name, text in (
+        ("data", "scores of labelled data jets that no map was fitted to (Parquet)"),
+        ("binned", "a map of each bin's jets"),
+    ):
+        parser.add_argument(f"--{name}", type=Path, nargs="+", required=True, help=text)
+    options = parser.parse_args(argv)
+    spec = cli.load_spec(options.spec, FlavourBinsSpec)
+    device.limit_threads(options.threads)
+    source = _sample([simulated(options.simulation, spec.flavour, spec.splits, "test")], spec)
+    data = [read_scores(path, FLAVOURS, [index(spec.flavour)]) for path in options.data]
+    target = _sample(data, spec)
+    for path, sample in ((options.simulation, source), (options.data[0], target)):
+        require_jets(path, sample, spec.bins, "maps.bins.edges")
+    maps = {
+        name: SimplexMap.load(getattr(options, name), spec.flavour).map
+        for name in ("inclusive", "conditional")
+    }
+    binned = [SimplexMap.load(path, spec.flavour).map for path in options.binned]
+    rows = bin_rows(source, target, maps, binned, spec.bins, LAYER, spec.jets)
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    inputs = [options.simulation, *options.data, options.inclusive, options.conditional]
+    origin = provenance.record(
+        "measure_flavour_bins", spec.model_dump(mode="json"), [*inputs, *options.binned]
+    )
+    with atomic_path(options.output) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
+    provenance.write_sidecar(options.output, origin)
+    style.save(draw(table, spec.bins.column, f"{spec.flavour} jets"), options.figure)
+
+
+def _sample(files: Sequence[Scores], spec: FlavourBinsSpec) -> Sample:
+    """Return the jets in the plane of log-ratios, with the column that is binned."""
+    ids = np.concatenate([jets.ids for jets in files])
+    z = np.concatenate([ilr(jets.p) for jets in files]).astype(np.float32)
+    column = np.concatenate([jets.conditions([spec.bins.column])[:, 0] for jets in files])
+    columns = {LAYER: z, spec.bins.column: column.astype(np.float32)}
+    return Sample(ids, np.zeros(len(ids), np.int8), columns)
+
+
+if __name__ == "__main__":
+    cli.run(main)

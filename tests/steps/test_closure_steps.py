@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from otcal.closure.jets import FOLDS, fold
 from otcal.closure.summary_keys import KEYS, documentation
-from otcal.config.closure import ClosureConfig, DistanceSpec, MlpSpec
+from otcal.config.closure import ClosureConfig, Discriminant, DistanceSpec, MlpSpec
 from otcal.config.splits import Splits
 from otcal.runtime.cli import load_spec
 from otcal.runtime.errors import InputError
@@ -221,6 +221,16 @@ def test_scores_of_another_layer_are_refused(done: Path) -> None:
         reweight.main(reweight_arguments(done, ("zp128", "z128", "z10")))
 
 
+def test_classes_that_the_tagger_does_not_know_are_refused(done: Path) -> None:
+    zbb = Discriminant(name="x", signal=("Zbb",), background=("QCD",))
+    spec = CONFIG.reweight(JETS, 1).model_copy(update={"discriminants": (zbb,)})
+    arguments = ["--spec", spec.model_dump_json(), *reweight_arguments(done)[2:]]
+    before = (done / "distances.csv").read_bytes()
+    with pytest.raises(InputError, match=r"target\.parquet: label: has no class Zbb"):
+        reweight.main(arguments)
+    assert (done / "distances.csv").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("case", "field", "problem"),
     [
@@ -276,7 +286,10 @@ def test_a_missing_sample_is_asked_for(tmp_path: Path) -> None:
         ({"mlp": {"depth": 4}}, "mlp.depth"),
         ({"fits": 0}, "fits"),
         ({"linear": {"penalties": []}}, "linear.penalties"),
-        ({"discriminants": [{"name": "x", "signal": ["Zbb"], "background": ["QCD"]}]}, "signal"),
+        (
+            {"discriminants": [{"name": "x", "signal": ["Hbb"] * 2, "background": ["QCD"]}]},
+            "signal",
+        ),
         ({"collect": {"roc_points": 1}}, "collect.roc_points"),
     ],
 )

@@ -99,10 +99,10 @@ LATENTS: dict[str, Any] = {
 
 
 def write_latents(path: Path, shift: float, seed: int) -> None:
-    """Write latents of multijets and top quarks, moved by `shift`."""
+    """Write latents of multijets and top quarks, moved across what tells these apart."""
     rng = np.random.default_rng(seed)
     truth = rng.choice([0, 2], 900)
-    z = rng.normal(size=(900, WIDTH)) + truth[:, None] + shift
+    z = rng.normal(size=(900, WIDTH)) + truth[:, None] + shift * (-1.0) ** np.arange(WIDTH)
     columns = {
         "latent": pa.array(list(z.astype(np.float32))),
         "pt": pa.array(rng.uniform(500, 1000, 900)),

@@ -66,6 +66,8 @@ def count(files: dict[str, Path], weights: Path, spec: LatentTablesSpec) -> Late
     """
     axes = _axes(files[REFERENCE], spec)
     classes = kind_of(files[REFERENCE]).classes
+    for entry in spec.discriminants:
+        labels_of(files[REFERENCE], (*entry.signal, *entry.background))
     drawers = _variables(axes, spec, classes)
     ranges = _ranges(files, drawers, spec)
     result = _empty(axes, spec, classes)

@@ -78,7 +78,13 @@ def kind_of(path: str | Path) -> Kind:
 
 
 def labels_of(path: str | Path, names: Sequence[str]) -> list[int]:
-    """Return the labels of classes in a file of latents (`InputError` for one that is unknown)."""
+    """Return the labels of classes, which are the columns of their logits, in a file of latents.
+
+    Raises
+    ------
+    InputError
+        For a class that the file does not know.
+    """
     classes = kind_of(path).classes
     for name in names:
         if name not in classes:

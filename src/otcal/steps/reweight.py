@@ -22,7 +22,7 @@ from otcal.runtime import cli, device, provenance
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import write_json, write_text
 from otcal.samples import tables
-from otcal.samples.latents import LAYERS, kind_of
+from otcal.samples.latents import LAYERS, kind_of, labels_of
 
 WEIGHT_SCHEMA = pa.schema([pa.field("jet_id", pa.int64()), pa.field("weight", pa.float64())])
 """Weights, of mean 1, of the source jets that no map and no discriminator has seen."""
@@ -49,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     scratch = options.output.parent
     scratch.mkdir(parents=True, exist_ok=True)
     paths = {name: getattr(options, name) for name in ("source", "target", "calibrated")}
+    classes = kind_of(options.target).classes
+    for entry in spec.discriminants:
+        labels_of(options.target, (*entry.signal, *entry.background))
     samples = {
         name: read_sample(path, list(LAYERS), spec.jets, scratch).only("test")
         for name, path in paths.items()
@@ -71,7 +74,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     table = pa.table({"jet_id": samples["source"].jet_id, "weight": weights})
     tables.write_table(options.weights, table, WEIGHT_SCHEMA, origin)
-    classes = kind_of(options.target).classes
     distances = distance_table(
         samples, weights, spec.discriminants, spec.distances, spec.seed, classes
     )

@@ -115,6 +115,15 @@ def test_class_without_jets_is_an_input_error(study, tmp_path):
         tabulate_latents.main(latent_arguments(study, tmp_path, spec))
 
 
+def test_classes_that_the_tagger_does_not_know_are_input_errors(study, tmp_path):
+    known = {"fractions": FRACTIONS, "classes": ["QCD"]}
+    zbb = {"name": "x", "signal": ["Zbb"], "background": ["QCD"]}
+    for spec in (known | {"classes": ["Zbb"]}, known | {"discriminants": [zbb]}):
+        with pytest.raises(InputError, match=r"target\.parquet: label: has no class Zbb\. .*Hbb"):
+            tabulate_latents.main(latent_arguments(study, tmp_path, spec))
+    assert not list(tmp_path.iterdir())
+
+
 def test_weights_of_other_jets_are_an_input_error(study, tmp_path):
     path = tmp_path / "weights.csv"
     tables.write_csv(path, {"jet_id": np.array([77_000_000]), "weight": np.array([1.0])})

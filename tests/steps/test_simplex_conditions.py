@@ -23,10 +23,10 @@ from otcal.bundle.exporting import export_bundle
 from otcal.closure.simplex_versions import make_versions
 from otcal.config.bins import FlavourBins
 from otcal.config.bundle import BundleConfig
+from otcal.config.mixture import PretrainSpec
 from otcal.config.simplex_closure import FlavourMaps, FlavourMapSpec
 from otcal.config.splits import Splits
 from otcal.figures import cells
-from otcal.figures.tables import read_pairs
 from otcal.mixture.flows import Components
 from otcal.mixture.points import join, split
 from otcal.runtime.errors import InputError
@@ -216,10 +216,14 @@ def test_variations_start_from_the_nominal_map_and_keep_its_condition(study: Pat
     jets = read_scores(study / "scores/simulation.parquet", FLAVOURS, [0])
     nominal = SimplexMap.load(study / "maps/b/nominal.safetensors", "b")
     before = ilr(nominal(jets.p, jets.conditions(CONDITIONS)).p)
+    soft, hard = np.full((len(jets), 1), 25.0), np.full((len(jets), 1), 200.0)
+    expected = (wanted(hard[:, 0]) - wanted(soft[:, 0]))[0]
     for name in NAMES:
         varied = SimplexMap.load(study / f"maps/b/{name}.safetensors", "b")
         after = ilr(varied(jets.p, jets.conditions(CONDITIONS)).p)
         assert 0 < np.abs(after - before).mean() < 0.2
+        difference = ilr(varied(jets.p, hard).p) - ilr(varied(jets.p, soft).p)
+        np.testing.assert_allclose(difference.mean(axis=0), expected, atol=0.25)
 
 
 def test_closure_moves_and_weights_every_jet_at_its_own_momentum(
@@ -279,7 +283,15 @@ def test_where_maps_move_is_tabulated(study: Path) -> None:
         simplex_table=study / "tables/simplex.parquet",
         density_table=study / "tables/density.parquet",
     )
-    assert read_pairs(study / "tables/density.parquet")
+    table = pd.read_parquet(study / "tables/plane.parquet")
+    jets = read_scores(study / "scores/simulation.parquet", FLAVOURS)
+    for k, name in enumerate(FLAVOURS):
+        own = jets.select(jets.labels == k)
+        moved = SimplexMap.load(study / f"maps/{name}/nominal.safetensors", name)
+        after = ilr(moved(own.p, own.conditions(CONDITIONS)).p)
+        rows = table[(table["flavour"] == name) & (table["jets"] > 0)]
+        mean = np.average(rows[["moved_z1", "moved_z2"]], axis=0, weights=rows["jets"])
+        np.testing.assert_allclose(mean, after.mean(axis=0), atol=0.1)  # a few are outside
 
 
 def test_the_plane_shows_the_marginal_of_joint_densities(study: Path) -> None:
@@ -381,6 +393,13 @@ def test_maps_of_bins_are_compared_on_unseen_jets(study: Path, tmp_path: Path) -
         assert table[low, high, "binned"] < 0.6 * table[low, high, "source"]
     assert (tmp_path / "closure.png").stat().st_size > 10_000
     (tmp_path / "closure.csv").unlink()
+    with pytest.raises(ValidationError, match="range of jet_pt is empty"):
+        FlavourMapSpec(
+            **{"flavour": "b", "steps": 1, "learning_rate": 1.0, "target": "truth"},
+            ranges={"jet_pt": (30, 20)},
+        )
+    with pytest.raises(ValidationError, match="name a column twice"):
+        PretrainSpec(conditions=("jet_pt", "jet_pt"))
     with pytest.raises(InputError, match=r"Merge bins in maps\.bins\.edges"):
         compare((20.0, 20.001, 250.0))
     assert not (tmp_path / "closure.csv").exists()
@@ -403,3 +422,10 @@ def test_a_bundle_takes_the_condition_as_an_input(study: Path) -> None:
         expected = SimplexMap.load(study / f"maps/{flavour}/nominal.safetensors", flavour)
         p = expected(own.p, own.conditions(CONDITIONS)).p
         np.testing.assert_allclose(found["calibrated_p_b"][jets.labels == k], p[:, 0], atol=1e-5)
+        varied = SimplexMap.load(study / f"maps/{flavour}/eigen1_up.safetensors", flavour)
+        p = varied(own.p, own.conditions(CONDITIONS)).p
+        column = found["calibrated_p_c_eigen1_up"][jets.labels == k]
+        np.testing.assert_allclose(column, p[:, 1], atol=1e-5)
+    fit_map(study, "c", "nominal", [])
+    with pytest.raises(InputError, match=r"nominal\.safetensors: conditions: are none"):
+        export_bundle("simplex", study, study / "other", BundleConfig())

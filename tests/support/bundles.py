@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -47,8 +48,10 @@ def some_map(x: NDArray, shift: float, seed: int) -> TransportMap:
     return TransportMap(coordinates, [potential])
 
 
-def write_simplex_study(root: Path) -> Path:
+def write_simplex_study(root: Path, spec: dict[str, Any] | None = None) -> Path:
     """Write the files of a simplex study that an export reads; return its directory.
+
+    `spec` are the settings in the origin of its scores.
 
     The second pair of variations leaves all flavours but b alone.
     """
@@ -57,7 +60,9 @@ def write_simplex_study(root: Path) -> Path:
     p = np.concatenate([probabilities(k, JETS, 1) for k in range(3)])
     dull = np.full(len(p), 50.0, np.float32)
     (study / "scores").mkdir(parents=True)
-    with score_writer(study / "scores/simulation.parquet", FLAVOURS, {"spec": {}}) as writer:
+    with score_writer(
+        study / "scores/simulation.parquet", FLAVOURS, {"spec": spec or {}}
+    ) as writer:
         scores = Scores(np.arange(len(p)), labels, dull, dull, p)
         writer.write_table(scores.to_table(FLAVOURS))
     for k, name in enumerate(FLAVOURS):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 import subprocess
 import sys
@@ -27,6 +28,14 @@ def test_the_package_itself_loads_no_solver() -> None:
     code = "import sys, otcal; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     assert not any(name.startswith("otcal.transport") for name in closure("otcal.steps.simulate"))
+
+
+def test_the_example_of_fit_map_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = doctest.testmod(api)
+    assert found.attempted >= 10
+    assert found.failed == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"map.safetensors", "map.json", "map.onnx"}
 
 
 def test_the_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,9 +113,11 @@ rule measure_flavour_bins:
         pdf=results("simplex/conditions/{flavour}/closure.pdf"),
     log:
         results("simplex/logs/measure_flavour_bins/{flavour}.log"),
+    benchmark:
+        results("simplex/benchmarks/measure_flavour_bins/{flavour}.tsv")
     threads: 1
     resources:
-        mem_mb=memory(2000),
+        mem_mb=memory(2000, jet_count("simulation", study=SIMPLEX), 150),
         runtime=minutes(30),
     params:
         spec=lambda wildcards: SIMPLEX.maps.bins_spec(

@@ -38,7 +38,7 @@ class Settings:
         Column of the true label, and name of the map by label, instead of the card's.
     table
         Tree or data set of the jets; None takes the only one.
-    variations, prefix, copy_unmapped, threads
+    variations, prefix, copy_unmapped, threads, unit
         See `otcal.bundle.calibration.Calibration`.
     beside, chunk
         See `otcal.bundle.rewriting.Request`.
@@ -54,6 +54,7 @@ class Settings:
     prefix: str = "calibrated_"
     copy_unmapped: bool = False
     threads: int = 1
+    unit: str = "GeV"
     beside: bool = False
     chunk: int = CHUNK
     force: bool = False
@@ -84,6 +85,7 @@ def apply_bundle(bundle: Path, source: Path, output: Path, settings: Settings) -
         prefix=settings.prefix,
         copy_unmapped=settings.copy_unmapped,
         threads=settings.threads,
+        unit=settings.unit,
     )
     names = {name: name for name in calibration.columns} | dict(settings.columns)
     strangers = names.keys() - calibration.columns.keys()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from otcal.bundle.card import NOMINAL, Card
+from otcal.bundle.card import NOMINAL, UNITS, Card
 from otcal.runtime.errors import InputError
 from otcal.simplex import SUM_TOLERANCE
 
@@ -62,6 +62,8 @@ class Calibration:
         `Status.NO_MAP` either way.
     threads
         CPU threads.
+    unit
+        Of momenta and energies among the conditions, GeV or MeV.
 
     Raises
     ------
@@ -78,6 +80,7 @@ class Calibration:
         prefix: str = "calibrated_",
         copy_unmapped: bool = False,
         threads: int = 1,
+        unit: str = "GeV",
     ) -> None:
         directory = Path(directory)
         chosen = card.variations if variations is None else list(dict.fromkeys(variations))
@@ -86,6 +89,9 @@ class Calibration:
                 known = ", ".join(card.variations) or "none"
                 raise InputError(directory, f"variation {name}", "is unknown", f"It has: {known}")
         self.card, self.prefix, self.copy_unmapped = card, prefix, copy_unmapped
+        scale = {"GeV": 1.0, "MeV": 1e-3}[unit]
+        in_gev = [UNITS.get(name) == "GeV" for name in card.conditions]
+        self._scales = np.where(in_gev, scale, 1.0)
         self.variations = [NOMINAL, *chosen]
         self.counts = dict.fromkeys(Status, 0)
         files = {card.maps[name][one] for name in card.maps for one in self.variations}
@@ -114,6 +120,7 @@ class Calibration:
         """
         x = np.concatenate([_rows(columns[name]) for name in self.card.columns], axis=1)
         conditions = _conditions(columns, self.card.conditions, len(x))
+        conditions = (conditions * self._scales).astype(np.float32)
         x, status = self._checked(x, conditions)
         names = self._maps(columns[self.card.label])
         good = status == Status.CALIBRATED
@@ -137,13 +144,14 @@ class Calibration:
         """Return inputs in float32 and the states of those that cannot be moved."""
         status = np.full(len(x), Status.CALIBRATED, np.uint8)
         if self.card.kind == "probabilities":
+            if self.card.normalise:
+                x = _normalised(x)
             with np.errstate(invalid="ignore"):
                 low = x < 0 if self.card.floor is not None else x <= 0
                 off = low.any(axis=1) | (np.abs(x.sum(axis=1) - 1.0) > SUM_TOLERANCE)
             status[off] = Status.NOT_PROBABILITIES
             x = x if self.card.floor is None else np.maximum(x, self.card.floor)
-            total = x.sum(axis=1, keepdims=True)
-            x = np.divide(x, total, out=np.full_like(x, np.nan), where=total > 0)
+            x = _normalised(x)
         x = x.astype(np.float32)
         finite = np.isfinite(x).all(axis=1) & np.isfinite(conditions).all(axis=1)
         status[~finite & (status == Status.CALIBRATED)] = Status.NOT_FINITE
@@ -229,6 +237,12 @@ def _session(path: Path, threads: int) -> Any:
         raise InputError(
             path, "model", f"cannot be loaded ({problem})", "Update onnxruntime, or export again"
         ) from None
+
+
+def _normalised(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return rows over their sums; NaN where that is not positive."""
+    total = x.sum(axis=1, keepdims=True)
+    return np.divide(x, total, out=np.full_like(x, np.nan), where=total > 0)
 
 
 def _rows(values: Array) -> NDArray[np.float64]:

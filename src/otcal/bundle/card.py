@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import read_json, sha256, write_json
 
-FORMAT = "otcal.bundle/1"
+FORMAT = "otcal.bundle/2"
 CARD = "card.json"
 NOMINAL = "nominal"
 
@@ -33,6 +33,10 @@ OUTSIDE = (
     "monotone but not tested there, and its status says so. Jets that cannot be moved have NaN in "
     "all calibrated columns, and a status that says why."
 )
+
+
+UNITS = {"jet_pt": "GeV", "jet_energy": "GeV", "jet_phi": "rad"}
+"""Units of conditions that have one."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,9 @@ class Card:
         Names of the columns that the maps depend on.
     floor
         Smaller probabilities are raised to this one; None leaves zeros without calibration.
+    normalise
+        Divide probabilities by their sum, as those were that the maps were fitted to: they are
+        some of a tagger's with more classes.
     label
         Name of the column of the true label.
     labels
@@ -95,6 +102,7 @@ class Card:
     width: int
     conditions: tuple[str, ...]
     floor: float | None
+    normalise: bool
     label: str
     labels: dict[int, str]
     maps: dict[str, dict[str, str]]
@@ -121,6 +129,8 @@ def write_card(directory: Path, card: Card) -> None:
             "width": card.width,
             "conditions": list(card.conditions),
             "floor": card.floor,
+            "normalise": card.normalise,
+            "units": {name: UNITS[name] for name in card.conditions if name in UNITS},
         },
         "labels": {
             "column": card.label,
@@ -185,6 +195,7 @@ def _card(content: dict[str, Any]) -> Card:
         width=inputs["width"],
         conditions=tuple(inputs["conditions"]),
         floor=inputs["floor"],
+        normalise=inputs["normalise"],
         label=labels["column"],
         labels={int(value): name for value, name in labels["maps"].items()},
         maps={name: dict(files) for name, files in content["maps"].items()},

@@ -83,8 +83,8 @@ def _export_simplex(study: Path, output: Path, spec: BundleConfig) -> Card:
     scores = study / "scores/simulation.parquet"
     nominal = {name: study / f"maps/{name}/nominal.safetensors" for name in FLAVOURS}
     lists = {name: study / f"maps/{name}/variations.json" for name in FLAVOURS}
-    floor = tables.read_provenance(scores).get("spec", {}).get("floor")
-    given = tuple(_notes(nominal[FLAVOURS[0]]).get("conditions", ()))
+    settings = tables.read_provenance(scores).get("spec", {})
+    given = _common_conditions(nominal)
     columns = tuple(f"p_{name}" for name in FLAVOURS)
     maps: dict[str, dict[str, str]] = {}
     validity, jets, test, agreement = {}, {}, {}, 0.0
@@ -109,7 +109,8 @@ def _export_simplex(study: Path, output: Path, spec: BundleConfig) -> Card:
         columns=columns,
         width=1,
         conditions=given,
-        floor=floor,
+        floor=settings.get("floor"),
+        normalise=settings.get("files", {}).get("normalise", False),
         label="label",
         labels={index(name): name for name in FLAVOURS},
         maps=maps,
@@ -133,6 +134,21 @@ def _export_simplex(study: Path, output: Path, spec: BundleConfig) -> Card:
     card = replace(card, notes=notes)
     write_card(output, card)
     return card
+
+
+def _common_conditions(maps: Mapping[str, Path]) -> tuple[str, ...]:
+    """Return the conditions of all flavours' maps, which are fitted with the same."""
+    found = {path: tuple(_notes(path).get("conditions", ())) for path in maps.values()}
+    first, *others = found
+    for path in others:
+        if found[path] != found[first]:
+            raise InputError(
+                path,
+                "conditions",
+                f"are {', '.join(found[path]) or 'none'}",
+                f"{first} has {', '.join(found[first]) or 'none'}: run fit_flavour_map again",
+            )
+    return found[first]
 
 
 def _single(sample: Sample) -> Sample:
@@ -235,6 +251,7 @@ def _export_latent(study: Path, output: Path, spec: BundleConfig) -> Card:
         width=transport_map.dimension,
         conditions=tuple(given),
         floor=None,
+        normalise=False,
         label="label",
         labels=dict.fromkeys(labels, "map"),
         maps={"map": {NOMINAL: "map.onnx"}},

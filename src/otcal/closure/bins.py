@@ -16,10 +16,13 @@ from otcal.closure.jets import Sample, halves
 from otcal.config.bins import BinsConfig, FlavourBins
 from otcal.config.closure import MIN_JETS
 from otcal.runtime.errors import InputError
+from otcal.samples import splits
 from otcal.transport.fitted import TransportMap
 from otcal.transport.metrics import energy
 
 COLUMNS = ("low", "high", "map", "energy", "error", "source_jets", "target_jets")
+
+_ORDER_SALT = 103
 
 Array = NDArray[np.float32]
 Bins = BinsConfig | FlavourBins
@@ -58,7 +61,8 @@ def bin_rows(
     Returns
     -------
     list
-        Rows of `COLUMNS`; `error` is the standard error of first order, jets are those compared.
+        Rows of `COLUMNS`; `error` is the standard error of first order, jets are those compared,
+        the first ones in an order by their ids.
     """
     column, edges = bins.column, list(pairwise(bins.edges))
     moved = {"source": source.columns[layer]}
@@ -66,22 +70,27 @@ def bin_rows(
         moved[name] = _moved(one, source, layer, column)
     moved["binned"] = moved["source"].copy()
     for (low, high), one in zip(edges, binned, strict=True):
-        rows = _inside(source, column, low, high)
-        moved["binned"][rows] = _moved(one, source.take(rows), layer, column)
-    whole = (bins.edges[0], bins.edges[-1])
+        inside = _inside(source, column, low, high)
+        moved["binned"][inside] = _moved(one, source.take(inside), layer, column)
+    whole, order = (bins.edges[0], bins.edges[-1]), _shuffled(source)
     found: list[dict[str, Any]] = []
     for low, high in (*edges, whole):
-        rows = _inside(source, column, low, high)
-        other, reference = halves(target.take(_inside(target, column, low, high)))
-        y = reference.columns[layer]
-        compared = {name: values[rows] for name, values in moved.items()}
-        compared["floor"] = other.columns[layer]
-        jets = min(most, len(y), *(len(x) for x in compared.values()))
+        rows = order[_inside(source, column, low, high)[order]]
+        halved = halves(target.take(_inside(target, column, low, high)))
+        other, reference = (half.columns[layer][_shuffled(half)] for half in halved)
+        jets = min(most, len(rows), len(other), len(reference))
+        compared = {name: values[rows[:jets]] for name, values in moved.items()}
+        compared["floor"] = other[:jets]
         found += [
-            {"low": low, "high": high, "map": name, **_distance(x[:jets], y[:jets])}
+            {"low": low, "high": high, "map": name, **_distance(x, reference[:jets])}
             for name, x in compared.items()
         ]
     return found
+
+
+def _shuffled(sample: Sample) -> NDArray[np.int64]:
+    """Return the rows in an order of their ids: files may hold one process after the other."""
+    return np.argsort(splits.uniform(sample.jet_id, _ORDER_SALT), kind="stable")
 
 
 def _distance(x: Array, y: Array) -> dict[str, float]:

@@ -54,6 +54,12 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--beside", action="store_true", help="ROOT: add a friend tree, leave all else bit for bit"
     )
+    parser.add_argument(
+        "--unit",
+        choices=("GeV", "MeV"),
+        default="GeV",
+        help="of momenta and energies that a map depends on",
+    )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the models")
     parser.add_argument("--chunk", type=_positive, help="most rows in memory at once")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
@@ -74,6 +80,7 @@ def _run(options: argparse.Namespace) -> None:
         prefix=options.prefix,
         copy_unmapped=options.copy_unmapped,
         threads=options.threads,
+        unit=options.unit,
         beside=options.beside,
         chunk=options.chunk or CHUNK,
         force=options.force,

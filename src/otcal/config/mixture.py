@@ -10,7 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from otcal.config.base import Block
-from otcal.config.conditions import ScoreCondition
+from otcal.config.conditions import ScoreConditions
 from otcal.config.regions import (
     FittedRegion,
     KappaLimit,
@@ -22,7 +22,7 @@ from otcal.config.splits import Splits
 from otcal.samples.flavours import FLAVOURS
 
 Width = Annotated[int, Field(ge=1)]
-Conditions: Any = Field(
+Dependence: Any = Field(
     (),
     description="Columns that densities and maps may depend on, such as [jet_pt, jet_eta]. A "
     "flavour then has the same spectrum of them in all regions.",
@@ -57,7 +57,7 @@ class PretrainSpec(Block):
     flavours: tuple[str, ...] = Field(FLAVOURS, min_length=2, description="As in the regions.")
     flow: FlowSpec = FlowSpec()
     training: Pretraining = Pretraining()
-    conditions: tuple[ScoreCondition, ...] = Conditions
+    conditions: ScoreConditions = Dependence
     splits: Splits = Field(Splits(), description="Of the simulated jets; test is left alone.")
     seed: int = Field(0, ge=0, lt=1 << 31, description="Seed of networks and batches.")
 
@@ -141,7 +141,7 @@ class SelectSpec(Block):
 class MixtureConfig(Regions):
     """The `mixture` block of the simplex study in config.yaml."""
 
-    conditions: tuple[ScoreCondition, ...] = Conditions
+    conditions: ScoreConditions = Dependence
     flow: FlowSpec = FlowSpec()
     pretraining: Pretraining = Pretraining()
     em: EmConfig = EmConfig()

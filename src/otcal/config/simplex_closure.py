@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from otcal.config.base import Block
 from otcal.config.bins import FlavourBins
-from otcal.config.conditions import ScoreCondition
+from otcal.config.conditions import ScoreConditions, ScoreRanges
 from otcal.config.splits import Splits
 from otcal.samples.flavours import FLAVOURS
 
@@ -71,7 +71,7 @@ class FlavourMaps(Block):
         seed: int,
         target: Target,
         space: Space,
-        conditions: tuple[ScoreCondition, ...],
+        conditions: ScoreConditions,
     ) -> FlavourMapSpec:
         """Return the settings of `fit_flavour_map`."""
         other = {"variation_steps", "variation_learning_rate", "bins"}
@@ -157,10 +157,10 @@ class FlavourMapSpec(_MapSpec):
         description="ilr: isometric log-ratios; logit: the logit of each class by itself, one "
         "coordinate too many, for comparison (KY II.3).",
     )
-    conditions: tuple[ScoreCondition, ...] = Field(
+    conditions: ScoreConditions = Field(
         (), description="Columns that the map may depend on; those of the extracted densities."
     )
-    ranges: dict[ScoreCondition, tuple[float, float]] = Field(
+    ranges: ScoreRanges = Field(
         {},
         description="Only jets whose columns lie in these ranges, upper ends exclusive; of target "
         "truth alone, as an extracted density is one of all jets.",

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from otcal.config.base import Block
-from otcal.config.conditions import Condition
+from otcal.config.conditions import Conditions, Ranges
 from otcal.config.splits import Splits
 
 Width = Annotated[int, Field(ge=1)]
@@ -82,7 +82,7 @@ class TransportConfig(Block):
     classes: tuple[str, ...] = Field(
         ("QCD",), min_length=1, description="Classes whose jets are fitted ([MTG]: q/g only)."
     )
-    conditions: tuple[Condition, ...] = Field(
+    conditions: Conditions = Field(
         (),
         description="Columns of the jets on which the map may depend without moving them: it is a "
         "Brenier map for every value of them. Without any, one map serves all jets.",
@@ -119,8 +119,6 @@ class TransportConfig(Block):
             raise ValueError("set steps or budget_s")
         if self.conditions and self.method == "minimax":
             raise ValueError("method minimax takes no conditions: choose method convex")
-        if len(set(self.conditions)) < len(self.conditions):
-            raise ValueError("conditions name a column twice")
         return self
 
     def map_spec(self, splits: Splits, seed: int) -> MapSpec:
@@ -137,7 +135,7 @@ class MapSpec(TransportConfig):
     """What `otcal.steps.fit_map` consumes."""
 
     splits: Splits = Field(Splits(), description="Shares of the jets; test is left alone.")
-    ranges: dict[Condition, tuple[float, float]] = Field(
+    ranges: Ranges = Field(
         {}, description="Only jets whose columns lie in these ranges, upper ends exclusive."
     )
     seed: int = Field(0, ge=0, description="Seed of networks and batches.")

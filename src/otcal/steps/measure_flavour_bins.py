@@ -14,6 +14,7 @@ from otcal.config.simplex_closure import FlavourBinsSpec
 from otcal.figures import style
 from otcal.figures.bins import draw
 from otcal.runtime import cli, device, provenance
+from otcal.runtime.errors import InputError
 from otcal.runtime.files import atomic_path
 from otcal.samples.flavours import FLAVOURS, index
 from otcal.samples.scores import Scores, read_scores
@@ -39,10 +40,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         ("data", "scores of labelled data jets that no map was fitted to (Parquet)"),
         ("binned", "a map of each bin's jets"),
     ):
-        parser.add_argument(f"--{name}", type=Path, nargs="+", required=True, help=text)
+        parser.add_argument(f"--{name}", type=Path, nargs="*", required=True, help=text)
     options = parser.parse_args(argv)
     spec = cli.load_spec(options.spec, FlavourBinsSpec)
     device.limit_threads(options.threads)
+    if not options.data:
+        raise InputError(
+            "mixture.regions",
+            "enriched",
+            "is given for all: no data are left that no map was fitted to",
+            "Add a region without it, such as validation",
+        )
     source = _sample([simulated(options.simulation, spec.flavour, spec.splits, "test")], spec)
     data = [read_scores(path, FLAVOURS, [index(spec.flavour)]) for path in options.data]
     target = _sample(data, spec)

@@ -171,6 +171,22 @@ def fit_map(
     InputError
         When a sample has NaN or infinite values, too few points, or another number of features, or
         `initial` isn't one convex network.
+
+    Examples
+    --------
+    Data differ from simulation the more, the higher pT is:
+
+    >>> import numpy as np
+    >>> import otcal
+    >>> rng = np.random.default_rng(1)
+    >>> pt = rng.uniform(20, 250, size=(3000, 1))
+    >>> source, target = rng.normal(size=(3000, 2)), rng.normal(size=(3000, 2)) + pt / 50
+    >>> fitted = otcal.fit_map(source, target, conditions=(pt, pt), steps=40)
+    >>> calibrated = fitted.transport(source, pt)
+    >>> fitted.save("map.safetensors")
+    >>> fitted.to_onnx("map.onnx")
+    >>> bool(np.abs(calibrated - source - pt / 50).mean() < 0.2)
+    True
     """
     start = clock()
     place = device.resolve(device_name)

@@ -26,7 +26,7 @@ from otcal.tagger.head import load_head
 from otcal.transport.api import fit_map
 from otcal.transport.fitted import TransportMap
 from otcal.transport.simplex_maps import SimplexMap
-from support.bundles import VARIATIONS, probabilities
+from support.bundles import VARIATIONS, probabilities, write_simplex_study
 
 N = 300
 COLUMNS = [f"p_{name}" for name in FLAVOURS]
@@ -300,6 +300,11 @@ def test_a_map_with_a_condition_is_exported_and_applied_with_it(
     kept = before["label"].to_numpy() < 2
     found = np.stack(after["calibrated_z128"].to_numpy())[kept]
     np.testing.assert_allclose(found, fitted.transport(z, pt)[kept], rtol=0, atol=1e-4)
+    place = before.schema.get_field_index("jet_pt")
+    pq.write_table(before.set_column(place, "jet_pt", pa.array(1e3 * pt[:, 0])), tmp_path / "m.pq")
+    apply(tmp_path / "bundle", tmp_path / "m.pq", tmp_path / "mev.pq", "--unit", "MeV")
+    again = np.stack(pq.read_table(tmp_path / "mev.pq")["calibrated_z128"].to_numpy())[kept]
+    np.testing.assert_allclose(again, found, rtol=0, atol=1e-4)
     low = before.set_column(
         before.schema.get_field_index("jet_pt"), "jet_pt", pa.array(pt[:, 0] - 400.0)
     )
@@ -307,6 +312,27 @@ def test_a_map_with_a_condition_is_exported_and_applied_with_it(
     apply(tmp_path / "bundle", tmp_path / "low.parquet", tmp_path / "flagged.parquet")
     status = pq.read_table(tmp_path / "flagged.parquet")[STATUS].to_numpy()
     assert set(status[kept & (pt[:, 0] < 800)]) == {1}  # moved, outside the range of jet_pt
+
+
+def test_some_of_a_tagger_s_probabilities_are_divided_by_their_sum(tmp_path: Path) -> None:
+    """As when the study read them: a tagger with a fourth class."""
+    study = write_simplex_study(tmp_path, {"files": {"normalise": True}})
+    export_bundle("simplex", study, tmp_path / "bundle", BundleConfig())
+    assert read_card(tmp_path / "bundle").normalise
+    table = parquet(tmp_path / "whole.parquet")
+    parts = table
+    for name in COLUMNS:
+        values = pa.array(0.8 * table[name].to_numpy())
+        parts = parts.set_column(parts.schema.get_field_index(name), name, values)
+    pq.write_table(parts, tmp_path / "parts.parquet")
+    found = []
+    for name in ("whole", "parts"):
+        apply(tmp_path / "bundle", tmp_path / f"{name}.parquet", tmp_path / f"{name}-out.parquet")
+        found.append(pq.read_table(tmp_path / f"{name}-out.parquet"))
+    np.testing.assert_array_equal(*(one[STATUS] for one in found))
+    for name in COLUMNS:
+        whole, part = (one[f"calibrated_{name}"].to_numpy() for one in found)
+        np.testing.assert_allclose(part, whole, rtol=0, atol=1e-5)
 
 
 def test_names_labels_and_variations_by_option(bundle: Path, tmp_path: Path) -> None:

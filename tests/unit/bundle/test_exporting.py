@@ -197,8 +197,8 @@ def test_an_edited_card_and_another_version_are_refused(copy: Path) -> None:
     write_json(copy / CARD, content)
     with pytest.raises(InputError, match=r"card\.json: sha256: is not that of the card"):
         read_card(copy)
-    write_json(copy / CARD, {**content, "format": "otcal.bundle/2"})
-    with pytest.raises(InputError, match=r'format: is "otcal.bundle/2", this version.*Export'):
+    write_json(copy / CARD, {**content, "format": "otcal.bundle/1"})
+    with pytest.raises(InputError, match=r'format: is "otcal.bundle/1", this version.*Export'):
         read_card(copy)
     (copy / CARD).unlink()
     with pytest.raises(InputError, match=r"card\.json: is not there"):

@@ -47,6 +47,28 @@ def table() -> pd.DataFrame:
     return rows.set_index(["low", "high", "map"]).sort_index()
 
 
+def test_files_in_any_order_of_their_jets_compare_alike() -> None:
+    """One process after the other in the source, shuffled in the target: no difference."""
+    rng = np.random.default_rng(5)
+    n = 8000
+
+    def jets(process: np.ndarray) -> Sample:
+        z = rng.normal(size=(n, 2)) + 3.0 * process[:, None]
+        columns = {"z128": z.astype(np.float32), "jet_pt": rng.uniform(500, 1000, n)}
+        return Sample(rng.choice(10**9, n, replace=False), np.zeros(n, np.int8), columns)
+
+    one_after_the_other = np.repeat([0, 1], n // 2)
+    source, target = jets(one_after_the_other), jets(rng.permutation(one_after_the_other))
+    binned = [fit_map(z, z, method="gaussian", diagnostics=False).map for z in _points(source)]
+    rows = pd.DataFrame(bin_rows(source, target, {}, binned, BINS, "z128", 1000))
+    for _, row in rows.iterrows():
+        assert abs(row["energy"]) < 5 * row["error"]
+
+
+def _points(jets: Sample) -> list[np.ndarray]:
+    return [jets.columns["z128"]] * (len(BINS.edges) - 1)
+
+
 @pytest.mark.parametrize(("low", "high"), [(500.0, 700.0), (700.0, 1000.0)])
 def test_only_a_map_that_knows_the_condition_closes_every_bin(
     table: pd.DataFrame, low: float, high: float

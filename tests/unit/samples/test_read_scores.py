@@ -172,6 +172,7 @@ BAD: dict[str, tuple[Columns, str]] = {
     "negative": ({"prob_b": at(70, -0.1, "prob_b")}, "prob_b: is -0.1 in row 70"),
     "sum": ({"prob_b": at(70, 1.5, "prob_b")}, "prob_b, prob_c, prob_u: sum to .* in row 70"),
     "label": ({"truth": at(70, 6, "truth")}, r"truth: is 6(\.0)? in row 70 .*labels.values"),
+    "momentum": ({"pt": at(70, 0.0, "pt")}, "pt: is 0 in row 70.*momentum is positive"),
     "lists": ({"pt": [[1.0]] * N}, "pt: has type .*a number for each jet"),
     "text": ({"prob_b": ["0.5"] * N}, "prob_b: column is missing"),
     "no id": ({"number": at(70, 0.5, "number")}, "number: is 0.5 in row 70, which is no"),

@@ -24,6 +24,7 @@ from otcal.config.simulation import Detector, ShardSpec, SimulationConfig, Varia
 from otcal.runtime.errors import InputError
 from otcal.samples.jets import jet_schema
 from otcal.samples.tables import read_provenance, to_numpy
+from otcal.simulation.delphes import run
 from otcal.simulation.delphes.card import write_card
 from otcal.simulation.delphes.reader import BRANCHES, read
 from otcal.simulation.delphes.run import PROGRAM, write_inputs
@@ -220,6 +221,32 @@ def test_pythia_takes_the_commands_and_has_the_scales_of_the_variation(tmp_path:
         assert pythia.parm(name) == pytest.approx(value)
     assert pythia.flag("Top:gg2ttbar")
     assert pythia.flag("Random:setSeed")
+
+
+@pytest.mark.parametrize("per_event", [0.1, 0.3, 0.6, 0.9])
+@pytest.mark.parametrize("jets", [100, 1000])
+def test_alternatives_share_the_events(
+    per_event: float, jets: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W bosons decay to leptons of one charge in every other run: charges must balance."""
+    made: list[int] = []
+    spec = shard("Hqql").model_copy(update={"jets": jets})
+    monkeypatch.setattr(run.shutil, "which", lambda name: name)
+    monkeypatch.setattr(run, "write_inputs", lambda spec, number, events, stem: made.append(events))
+    monkeypatch.setattr(run, "_run", lambda program, stem: stem)
+    monkeypatch.setattr(run, "read", lambda *_: [(range(made[-1]), None)])
+    monkeypatch.setattr(
+        run,
+        "labelled_jets",
+        lambda record, *_: pa.table({"x": range(int(len(record) * per_event))}),
+    )
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
+    found = 0
+    for table in run.generate(spec, tmp_path):
+        found += len(table)
+        if found >= jets and len(made) % 2 == 0:
+            break
+    assert sum(made[::2]) == sum(made[1::2])
 
 
 def test_runs_have_their_own_seeds_and_take_the_alternatives_in_turn(tmp_path: Path) -> None:

@@ -122,10 +122,19 @@ def iterate_scores(
         p, floored = check_probabilities(
             p.astype(np.float32), file.path, floor, [names[name] for name in PROBABILITIES], row
         )
+        pt = piece.numbers(names["jet_pt"])
+        if (pt <= 0).any():
+            at = int(np.argmax(pt <= 0))
+            raise InputError(
+                file.path,
+                names["jet_pt"],
+                f"is {pt[at]:g} in row {row + at}",
+                "A transverse momentum is positive: drop these jets or give another column",
+            )
         scores = Scores(
             piece.ids(names.get("jet_id"), first_id),
             label.astype(np.int8),
-            (momentum_factor(layout) * piece.numbers(names["jet_pt"])).astype(np.float32),
+            (momentum_factor(layout) * pt).astype(np.float32),
             piece.numbers(names["jet_eta"]).astype(np.float32),
             p,
         )

@@ -3,8 +3,7 @@
 Jets are clustered again from the candidates, as those of the array code are, instead of following
 the references from Delphes' own jets to their constituents: the radius and the window are then
 those of the study, not of a card; a file needs two plain branches, whatever jets its card makes;
-and nothing depends on how references (TRefArray) are stored, which uproot does not read. Delphes
-clusters the same candidates by the same algorithm of FastJet, and the tests find the same jets.
+and nothing depends on how references (TRefArray) are stored, which uproot does not read.
 
 Branches are those of Delphes' TreeWriter: `Particle` (class GenParticle) of
 ``Delphes/allParticles`` for the labels, and `ParticleFlowCandidate` of the merged energy flow. The
@@ -105,6 +104,8 @@ def _columns(tree: Any, branch: str, first: int, last: int) -> tuple[NDArray[np.
 
 def _events(offsets: NDArray[np.int64], flat: Columns) -> Events:
     """Return event records: as Pythia's, without the entry for the event as a whole.
+
+    `status` is Delphes' own, which is positive for particles that decayed, too.
 
     Delphes counts from zero and has -1 for no daughter. Here no daughter is zero, which no particle
     has for a daughter: the first one is a beam.

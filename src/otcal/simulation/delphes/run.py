@@ -56,9 +56,11 @@ def generate(spec: ShardSpec, directory: Path) -> Generator[pa.Table]:
             "Give Snakemake --sdm conda, which installs envs/delphes.yaml for this rule, or "
             "install Delphes with Pythia 8",
         )
-    events = jets = 0
+    kinds = len(PROCESSES[spec.process].alternatives) or 1
+    events = jets = asked = 0
     for number in count():
-        asked = _next_events(spec, number, events, jets)
+        if number % kinds == 0:  # the process's alternatives share the events of a cycle
+            asked = _events_of_each(kinds, spec.jets - jets, jets, events)
         stem = directory / str(number)
         write_inputs(spec, number, asked, stem)
         before = events
@@ -105,15 +107,20 @@ def write_inputs(spec: ShardSpec, number: int, events: int, stem: Path) -> None:
     stem.with_suffix(".cmnd").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _next_events(spec: ShardSpec, number: int, events: int, jets: int) -> int:
-    """Return how many events the next run makes: by the jets per event so far, at first one.
+def _events_of_each(kinds: int, left: int, jets: int, events: int) -> int:
+    """Return how many events each run of a cycle makes: by the jets per event so far, at first one.
 
-    The process's alternatives share the jets.
+    Parameters
+    ----------
+    kinds
+        Runs of a cycle.
+    left
+        Jets that are still to be made.
+    jets, events
+        What there is so far.
     """
-    kinds = len(PROCESSES[spec.process].alternatives) or 1
-    left = (spec.jets - jets) / (kinds - number % kinds)
     rate = max(jets, 1) / max(events, 1)
-    return min(max(math.ceil(left / rate), _FEWEST), _MOST)
+    return min(max(math.ceil(left / kinds / rate), _FEWEST), _MOST)
 
 
 def _run(program: str, stem: Path) -> Path:

@@ -156,7 +156,7 @@ def test_same_spec_gives_the_same_map(latents: Path) -> None:
     [
         ({"method": "magic"}, "method.*magic"),
         ({"stepz": 3}, "stepz.*not a known key.*steps"),
-        ({"classes": ["XYZ"]}, "classes.*XYZ.*QCD"),
+        ({"classes": ["XYZ"]}, "label: has no class XYZ.*QCD"),
         ({"splits": {"train": 0.6}}, "splits.*sum to 1"),
         ({"steps": None}, "steps or budget_s"),
         ({"classes": ["Tbl"]}, "source.parquet: label: has 0 train jets of Tbl"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 import subprocess
@@ -23,6 +24,7 @@ from snakemake.utils import update_config
 from otcal.bundle.onnx_head import head_model
 from otcal.config.head import HeadConfig
 from otcal.config.samples import Files
+from otcal.config.simulation import ShardSpec
 from otcal.config.study import Settings, load_settings
 from otcal.samples.flavours import FLAVOURS
 from otcal.samples.readers.jets import write_jets
@@ -238,9 +240,18 @@ def test_a_command_runs(tmp_path: Path, make_jets: MakeJets, command: list[str])
     assert "can be used: jets of the" in done.stdout
 
 
-def test_other_commands_name_presets_that_exist() -> None:
+def test_other_commands_name_presets_and_settings_that_exist() -> None:
+    """Their plans are tested with the workflow, and the step with a program that stands in."""
     others = [one for one in COMMANDS if one[0] != "otcal"]
-    (snakemake,) = others  # its plan is tested with the workflow
-    presets = snakemake[snakemake.index("--configfile") + 1 :]
+    presets = [
+        name
+        for one in others
+        if "--configfile" in one
+        for name in one[one.index("--configfile") + 1 :]
+    ]
     assert len(presets) == 2
     assert all((ROOT / preset).is_file() for preset in presets)
+    (step,) = [one for one in others if one[:2] == ["python", "-m"]]
+    importlib.import_module(step[2])
+    spec = ShardSpec.model_validate_json(step[step.index("--spec") + 1])
+    assert spec.process in PROCESSES

@@ -147,7 +147,7 @@ def check_probabilities(
     where: str | Path,
     floor: float | None = None,
     names: Sequence[str] | None = None,
-    first_row: int = 0,
+    rows: int | NDArray[np.int64] = 0,
 ) -> tuple[NDArray[np.float64], int]:
     """Return probabilities that have logarithms and sum to one, and how many rows were floored.
 
@@ -161,8 +161,8 @@ def check_probabilities(
         Raise smaller values to this one and normalise again; None refuses zeros.
     names
         Names of the D columns in error messages.
-    first_row
-        Number of the first row in error messages.
+    rows
+        Numbers of the rows in error messages, (N,), or that of the first one.
 
     Raises
     ------
@@ -179,7 +179,8 @@ def check_probabilities(
     bad = wrong.any(axis=1) | ~(np.abs(values.sum(axis=1) - 1) <= SUM_TOLERANCE)
     if bad.any():
         row = int(np.argmax(bad))
-        at = f"in row {first_row + row} ({int(bad.sum())} bad rows)"
+        number = rows + row if isinstance(rows, int) else rows[row]
+        at = f"in row {number} ({int(bad.sum())} bad rows)"
         raise InputError(where, *_fault(values[row], wrong[row], at, names))
     floored = 0
     if floor is not None:

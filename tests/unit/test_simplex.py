@@ -231,7 +231,7 @@ def test_the_first_bad_row_is_named_whatever_its_fault() -> None:
     with pytest.raises(InputError, match=r"p_0, p_1, p_2: sum to 0\.5 .* row 1 \(2 bad rows\)"):
         simplex.check_probabilities(p, "x")
     with pytest.raises(InputError, match=r"row 1001 "):
-        simplex.check_probabilities(p, "x", first_row=1000)
+        simplex.check_probabilities(p, "x", rows=1000)
 
 
 def test_rounding_is_no_fault() -> None:

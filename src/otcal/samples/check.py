@@ -228,6 +228,8 @@ def _latents(file: ColumnFile, layout: Layout, found: Found) -> None:
         for label, name in enumerate(classes):
             counts[name] += int((labels == label).sum())
         dropped += rows - len(jets)
+        if not len(jets):
+            continue
         width = jets.schema.field(LATENT).type.list_size
         _widen(found.ranges, {name: to_numpy(jets[name]) for name in RANGES if name in view.names})
         if "jet_id" in view.names:
@@ -248,6 +250,8 @@ def _scores(file: ColumnFile, layout: Layout, found: Found) -> None:
         for label, name in enumerate(FLAVOURS):
             counts[name] += int((scores.labels == label).sum())
         dropped += rows - len(scores)
+        if not len(scores):
+            continue
         _widen(found.ranges, {"jet_pt": scores.pt, "jet_eta": scores.eta})
         if id_column(file, layout) is not None:
             found.ids.append(scores.ids)

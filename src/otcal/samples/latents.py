@@ -74,7 +74,11 @@ def kind_of(path: str | Path) -> Kind:
     told = (tables.open_table(path).schema_arrow.metadata or {}).get(_KIND)
     if told is None:
         return Kind()
-    return Kind(**{name: tuple(values) for name, values in json.loads(told).items()})
+    try:
+        return Kind(**{name: tuple(values) for name, values in json.loads(told).items()})
+    except (ValueError, TypeError, AttributeError) as error:
+        problem = f"are not those of this version ({error})"
+        raise InputError(path, "metadata", problem, "Read or export the latents again") from None
 
 
 def labels_of(path: str | Path, names: Sequence[str]) -> list[int]:

@@ -38,6 +38,7 @@ def columns(**changes: Any) -> Columns:
         "eta": rng.uniform(-2, 2, N).astype(np.float32),
         "truth": rng.choice(list(CODES), N).astype(np.int32),
     } | {f"prob_{name}": p[:, i] for i, name in enumerate("bcu")}
+    made["truth"][70] = 5  # kept, for what is wrong with it to matter
     return {name: one for name, one in (made | changes).items() if one is not None}
 
 
@@ -158,6 +159,20 @@ def test_a_floor_raises_zeros(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"prob_c: is 0 in row 0.*Set a floor"):
         run(tmp_path / "out.parquet", what)
     np.testing.assert_allclose(run(tmp_path / "out.parquet", what, 1e-4).p[:, 1], 1e-4, rtol=1e-3)
+
+
+def test_jets_that_are_dropped_need_not_be_in_order(tmp_path: Path) -> None:
+    content = columns()
+    content["truth"] = np.where(np.arange(N) == 70, 15, content["truth"])
+    for name, value in (("prob_c", np.nan), ("pt", -1.0), ("number", 0.5)):
+        content[name] = at(70, value, name)
+    names = write(tmp_path / "a.parquet", "parquet", content)
+    scores = run(tmp_path / "out.parquet", files(tmp_path / "a.parquet", "parquet", names))
+    assert len(scores) == int((content["truth"] != 15).sum())
+    content["truth"][70] = 5
+    write(tmp_path / "a.parquet", "parquet", content)
+    with pytest.raises(InputError, match="row 70"):
+        run(tmp_path / "out.parquet", files(tmp_path / "a.parquet", "parquet", names))
 
 
 def at(row: int, value: float, name: str) -> np.ndarray:

@@ -203,7 +203,7 @@ def _table(schema: pa.Schema, columns: Mapping[str, Array], piece: Piece) -> pa.
                 piece.path,
                 field.name,
                 f"does not fit {kind}, or cannot be computed from the columns of the file, in some "
-                f"of {len(piece)} rows from {piece.first}",
+                f"of {len(piece)} rows from {piece.rows[0]}",
                 "Correct the values or drop these jets",
             )
         array = pa.array(cast, kind)

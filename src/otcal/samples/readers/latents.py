@@ -120,7 +120,10 @@ class LatentView:
         row, last = rows
         for table in self.file.iterate(list(dict.fromkeys(wanted)), row, last, size):
             piece = Piece(self.file.path, table, row)
+            row += len(table)
             label = label_numbers(piece, labels, self.classes)
+            # What is dropped need not be in order.
+            piece, label = piece.select(label >= 0), label[label >= 0]
             columns: dict[str, Any] = {
                 "jet_id": piece.ids(self.names.get("jet_id"), first_id),
                 "label": label.astype(np.int8),
@@ -129,8 +132,7 @@ class LatentView:
                 factor = momentum_factor(self.layout) ** MOMENTA.get(name, 0)
                 columns[name] = (factor * piece.numbers(self.names[name])).astype(np.float32)
             columns[LATENT] = fixed_size_list(piece.matrix(self.parts))
-            yield pa.table(columns).filter(pa.array(label >= 0)), len(table)
-            row += len(table)
+            yield pa.table(columns), len(table)
 
 
 def write_latents(

@@ -114,13 +114,20 @@ def iterate_scores(
     row, last = rows
     for table in file.iterate(columns, row, last, size):
         piece = Piece(file.path, table, row)
+        row += len(table)
         label = label_numbers(piece, labels, FLAVOURS)
+        # What is dropped need not be in order.
+        piece, label = piece.select(label >= 0), label[label >= 0]
         p = np.stack([piece.numbers(names[name]) for name in PROBABILITIES], axis=1)
         if layout.normalise:
             p = _normalised(p)
         # As it will be on disk: what vanishes there must not get there.
         p, floored = check_probabilities(
-            p.astype(np.float32), file.path, floor, [names[name] for name in PROBABILITIES], row
+            p.astype(np.float32),
+            file.path,
+            floor,
+            [names[name] for name in PROBABILITIES],
+            piece.rows,
         )
         pt = piece.numbers(names["jet_pt"])
         if (pt <= 0).any():
@@ -128,7 +135,7 @@ def iterate_scores(
             raise InputError(
                 file.path,
                 names["jet_pt"],
-                f"is {pt[at]:g} in row {row + at}",
+                f"is {pt[at]:g} in row {piece.rows[at]}",
                 "A transverse momentum is positive: drop these jets or give another column",
             )
         scores = Scores(
@@ -138,8 +145,7 @@ def iterate_scores(
             piece.numbers(names["jet_eta"]).astype(np.float32),
             p,
         )
-        yield ScorePiece(scores.select(label >= 0), len(table), floored)
-        row += len(table)
+        yield ScorePiece(scores, len(table), floored)
 
 
 def write_scores(spec: ReadScoresSpec, output: str | Path, provenance: dict[str, Any]) -> None:

@@ -21,16 +21,31 @@ _GEV = {"GeV": 1.0, "MeV": 1e-3}
 
 
 class Piece:
-    """Some rows of a file; `first` is the number of the first one."""
+    """Some rows of a file.
 
-    def __init__(self, path: str | Path, table: pa.Table, first: int) -> None:
+    Parameters
+    ----------
+    path
+        The file.
+    table
+        Columns of the rows.
+    rows
+        Their numbers in the file, (N,), or that of the first one.
+    """
+
+    def __init__(self, path: str | Path, table: pa.Table, rows: int | NDArray[np.int64]) -> None:
         self.path = path
-        self.first = first
+        given = isinstance(rows, np.ndarray)
+        self.rows = np.asarray(rows if given else rows + np.arange(len(table)), dtype=np.int64)
         self._table = table
         self._offsets: tuple[str, NDArray[np.int64]] | None = None
 
     def __len__(self) -> int:
         return len(self._table)
+
+    def select(self, keep: NDArray[np.bool_]) -> Piece:
+        """Return the rows of a mask (N,)."""
+        return Piece(self.path, self._table.filter(pa.array(keep)), self.rows[keep])
 
     @property
     def offsets(self) -> NDArray[np.int64]:
@@ -65,7 +80,7 @@ class Piece:
             raise InputError(
                 self.path,
                 name,
-                f"has {np.diff(offsets)[jet]} values in row {self.first + jet}, "
+                f"has {np.diff(offsets)[jet]} values in row {self.rows[jet]}, "
                 f"{self._offsets[0]} has {self.lengths[jet]}",
                 "All columns of constituents must list the same ones: make the file again",
             )
@@ -85,6 +100,8 @@ class Piece:
 
     def matrix(self, names: Sequence[str]) -> NDArray[np.float32]:
         """Return a column of lists of equal length, or several of numbers, as (N, D)."""
+        if not len(self):
+            return np.empty((0, len(names)), np.float32)
         if len(names) > 1 or not pa.types.is_nested(self._table[names[0]].type):
             columns = [self._single(name, self.numbers(name)) for name in names]
             return np.stack(columns, axis=1)
@@ -99,8 +116,8 @@ class Piece:
             raise InputError(
                 self.path,
                 name,
-                f"has {lengths[row]} numbers in row {self.first + row}, {lengths[0]} in row "
-                f"{self.first}",
+                f"has {lengths[row]} numbers in row {self.rows[row]}, {lengths[0]} in row "
+                f"{self.rows[0]}",
                 "A latent has equally many for each jet: make the file again",
             )
         values = column.flatten()
@@ -113,7 +130,7 @@ class Piece:
     def ids(self, name: str | None, first_id: int) -> NDArray[np.int64]:
         """Return ids (N,): those of a column, or without one the rows' numbers from `first_id`."""
         if name is None:
-            return first_id + np.arange(self.first, self.first + len(self), dtype=np.int64)
+            return first_id + self.rows
         found = self.numbers(name)
         whole = found.astype(np.int64)
         if not np.array_equal(whole, found):
@@ -121,7 +138,7 @@ class Piece:
             raise InputError(
                 self.path,
                 name,
-                f"is {found[row]} in row {self.first + row}, which is no 64-bit whole number",
+                f"is {found[row]} in row {self.rows[row]}, which is no 64-bit whole number",
                 "Ids are whole numbers: correct them, or leave the column out",
             )
         return whole
@@ -141,7 +158,7 @@ class Piece:
         bad = ~np.isfinite(single)
         if bad.any():
             first = int(np.argmax(bad))
-            row = self.first + first * len(self) // len(values)
+            row = self.rows[first * len(self) // len(values)]
             raise InputError(
                 self.path,
                 name,
@@ -157,7 +174,7 @@ class Piece:
                 self.path,
                 name,
                 f"has {int(bad.sum())} NaN or infinite values (first: row "
-                f"{self.first + int(owner[np.argmax(bad)])})",
+                f"{self.rows[owner[np.argmax(bad)]]})",
                 "Drop these jets or make the file again",
             )
         return values.astype(np.int8) if values.dtype == bool else values
@@ -229,7 +246,7 @@ def label_numbers(
             piece.path,
             "label_*",
             f"{int(wrong.sum())} jets do not have exactly one class (first: row "
-            f"{piece.first + row}: {flags[row].tolist()})",
+            f"{piece.rows[row]}: {flags[row].tolist()})",
             f"Set one of {', '.join(f'label_{name}' for name in classes)} to 1, others 0",
         )
     return flags.argmax(axis=1)
@@ -246,7 +263,7 @@ def _mapped(piece: Piece, labels: LabelColumn, classes: tuple[str, ...]) -> NDAr
         raise InputError(
             piece.path,
             labels.column,
-            f"is {found[row]} in row {piece.first + row} ({int((result == -2).sum())} jets with "
+            f"is {found[row]} in row {piece.rows[row]} ({int((result == -2).sum())} jets with "
             "unknown labels in this piece)",
             f"Known: {meaning}. Add it to labels.values; null drops such jets",
         )

@@ -32,6 +32,7 @@ from otcal.samples.readers.latents import write_latents
 from otcal.samples.readers.outputs import write_scores
 from otcal.samples.scores import read_scores
 from otcal.samples.tables import fixed_size_list, row_count
+from otcal.simulation.processes import PROCESSES
 from otcal.tagger.head import Head
 from otcal.tagger.head_model import HeadModel
 from support.checkout import ROOT

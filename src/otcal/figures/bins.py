@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from otcal.closure.bins import COLUMNS
 from otcal.figures import style
+from otcal.runtime import provenance
+from otcal.runtime.files import atomic_path
+
+Origin = dict[str, Any]
 
 _SOURCE = style.look("source")
 _MAPS = {  # title, marker, colour, place within the bin
@@ -22,6 +30,20 @@ _TITLES = {
     "jet_energy": "Jet energy [GeV]",
     "jet_nparticles": "Constituents",
 }
+
+
+def write(
+    rows: list[dict[str, Any]], column: str, jets: str, table: Path, figure: Path, origin: Origin
+) -> None:
+    """Write rows of `otcal.closure.bins.COLUMNS` as a CSV with its origin beside it, and drawn.
+
+    `table` and `figure` (without suffix) are names of files; `column` and `jets` as in `draw`.
+    """
+    content = pd.DataFrame(rows, columns=list(COLUMNS))
+    with atomic_path(table) as temporary:
+        content.to_csv(temporary, index=False, float_format="%.6g")
+    provenance.write_sidecar(table, origin)
+    style.save(draw(content, column, jets), figure)
 
 
 def draw(table: pd.DataFrame, column: str, jets: str) -> Figure:

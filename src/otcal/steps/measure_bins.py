@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
-from otcal.closure.bins import COLUMNS, bin_rows, require_jets
+from otcal.closure.bins import bin_rows, require_jets
 from otcal.closure.jets import Sample, read_sample
 from otcal.config.closure import BinsSpec
-from otcal.figures import style
-from otcal.figures.bins import draw
+from otcal.figures.bins import write
 from otcal.runtime import cli, device, provenance
-from otcal.runtime.files import atomic_path
 from otcal.transport.fitted import TransportMap
 
 
@@ -38,15 +34,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     binned = [TransportMap.load(path) for path in options.binned]
     most = spec.distances.jets
     rows = bin_rows(source, target, maps, binned, spec.bins, spec.layer, most)
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    with atomic_path(options.output) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
     inputs = [options.source, options.target, options.inclusive, options.conditional]
     origin = provenance.record(
         "measure_bins", spec.model_dump(mode="json"), [*inputs, *options.binned]
     )
-    provenance.write_sidecar(options.output, origin)
-    style.save(draw(table, spec.bins.column, "jets"), options.figure)
+    write(rows, spec.bins.column, "jets", options.output, options.figure, origin)
 
 
 def _sample(path: Path, spec: BinsSpec) -> Sample:

@@ -6,16 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from otcal.closure.bins import COLUMNS, bin_rows, require_jets
+from otcal.closure.bins import bin_rows, require_jets
 from otcal.closure.jets import Sample
 from otcal.config.simplex_closure import FlavourBinsSpec
-from otcal.figures import style
-from otcal.figures.bins import draw
+from otcal.figures.bins import write
 from otcal.runtime import cli, device, provenance
 from otcal.runtime.errors import InputError
-from otcal.runtime.files import atomic_path
 from otcal.samples.flavours import FLAVOURS, index
 from otcal.samples.scores import Scores, read_scores
 from otcal.simplex import ilr
@@ -62,15 +59,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     binned = [SimplexMap.load(path, spec.flavour).map for path in options.binned]
     rows = bin_rows(source, target, maps, binned, spec.bins, LAYER, spec.jets)
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
     inputs = [options.simulation, *options.data, options.inclusive, options.conditional]
     origin = provenance.record(
         "measure_flavour_bins", spec.model_dump(mode="json"), [*inputs, *options.binned]
     )
-    with atomic_path(options.output) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
-    provenance.write_sidecar(options.output, origin)
-    style.save(draw(table, spec.bins.column, f"{spec.flavour} jets"), options.figure)
+    jets = f"{spec.flavour} jets"
+    write(rows, spec.bins.column, jets, options.output, options.figure, origin)
 
 
 def _sample(files: Sequence[Scores], spec: FlavourBinsSpec) -> Sample:

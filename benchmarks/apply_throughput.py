@@ -80,7 +80,7 @@ def simplex_bundle(directory: Path, x: NDArray[np.floating]) -> Card:
 
 def latent_bundle(directory: Path, x: NDArray[np.floating]) -> Card:
     options = SemidualOptions()
-    model = map_model(transport_map(x, options.hidden, options.pieces))
+    model = map_model(transport_map(x, options.units(x.shape[1]), options.pieces))
     onnx.save(model, directory / "map.onnx")
     return Card(
         study="latent",

@@ -38,6 +38,8 @@ Network = ConvexPotential | ConditionalPotential
 
 SMALLEST_SCALE = 1e-6
 """Floor of a coordinate's relative spread."""
+FEW_DIMENSIONS = 3
+"""Up to so many, a small network and more steps reach further in equal time."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class SemidualOptions:
     Attributes
     ----------
     hidden
-        Units of each layer of the potential.
+        Units of each layer of the potential; None: two layers of 64 in up to three dimensions,
+        three of 128 in more.
     pieces, squares
         Pieces of its soft maximum, and squares for them beside those of the units (at most 16 per
         coordinate); see `otcal.transport.convex.ConvexPotential`.
@@ -68,7 +71,7 @@ class SemidualOptions:
         Residual at which a training point's conjugation stops, in units of a typical coordinate.
     """
 
-    hidden: tuple[int, ...] = (128, 128, 128)
+    hidden: tuple[int, ...] | None = None
     pieces: int = 32
     squares: int = 256
     learning_rate: float = 2e-2
@@ -77,6 +80,12 @@ class SemidualOptions:
     damping: float = 0.5
     averaging: float = 0.1
     tolerance: float = 0.05
+
+    def units(self, dimension: int) -> tuple[int, ...]:
+        """Return the units of each layer in so many dimensions."""
+        if self.hidden is not None:
+            return self.hidden
+        return (64, 64) if dimension <= FEW_DIMENSIONS else (128, 128, 128)
 
 
 class SemidualFit:
@@ -143,7 +152,7 @@ class SemidualFit:
             scales = spread.clamp_min(SMALLEST_SCALE) ** options.damping
             scales /= (scales * spread).square().mean().sqrt().clamp_min(SMALLEST_SCALE)
             settings: dict[str, Any] = {
-                "hidden": options.hidden,
+                "hidden": options.units(dimension),
                 "scales": scales,
                 "pieces": options.pieces,
                 "squares": min(options.squares, 16 * dimension) if options.pieces else 0,

@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 pytest.register_assert_rewrite("support.browser")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Start a process more than there are processors: the tests of Slurm mostly wait for it."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None  # for the plugin to read
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put files that take minutes first: begun last, one would run on while other cores idle."""
     items.sort(key=lambda item: item.get_closest_marker("heavy") is None)

@@ -13,6 +13,7 @@ import json
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +88,17 @@ def fit(family: str, count: int, budget: float, place: torch.device) -> dict[str
     problem = build(family, 1)
     samples = problem.training(count)
     x, exact, _ = problem.test()
-    start = clock(place)
+    now = partial(clock, place)
+    start = now()
     fitted = fit_map(
-        *samples, budget_s=budget, select=False, diagnostics=False, device_name=place.type
+        *samples,
+        budget_s=budget,
+        clock=now,
+        select=False,
+        diagnostics=False,
+        device_name=place.type,
     )
-    seconds, steps = clock(place) - start, fitted.diagnostics["steps"]
+    seconds, steps = now() - start, fitted.diagnostics["steps"]
     error = l2_uvp(torch.from_numpy(np.asarray(fitted.transport(x))), torch.from_numpy(exact))
     return {
         "family": family,

@@ -22,8 +22,9 @@ from otcal.runtime.files import atomic_path, write_json
 from otcal.runtime.provenance import record
 from otcal.runtime.scratch import select
 from otcal.samples.latents import labels_of, read_latents
-from otcal.transport.api import FittedMap, Options, fit_map
+from otcal.transport.api import FittedMap, fit_map
 from otcal.transport.minimax import MinimaxOptions
+from otcal.transport.network_fit import Options
 from otcal.transport.problem import FEWEST
 from otcal.transport.semidual import SemidualOptions
 

@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from otcal.runtime import checkpoint, device, training
+from otcal.runtime import device
 from otcal.runtime.errors import InputError
-from otcal.transport.budget import count_steps
 from otcal.transport.candidates import choose, untrained
-from otcal.transport.conditional import ConditionalPotential
 from otcal.transport.diagnostics import diagnose, displacement
 from otcal.transport.fitted import Inverse, Samples, TransportMap
 from otcal.transport.initial import starting_network
-from otcal.transport.minimax import MinimaxFit, MinimaxOptions
-from otcal.transport.potentials import Potential
-from otcal.transport.problem import Conditioned, Problem, gaussian_of_all, prepare
-from otcal.transport.schedule import Schedule
-from otcal.transport.semidual import Network, SemidualFit, SemidualOptions
-
-log = logging.getLogger(__name__)
+from otcal.transport.network_fit import NetworkFit, Options
+from otcal.transport.problem import Conditioned, gaussian_of_all, prepare
 
 Method = Literal["convex", "minimax", "gaussian"]
-Options = SemidualOptions | MinimaxOptions
 
 DEFAULT_BUDGET = 60.0
 """Seconds of a fit for which neither steps nor a budget are given."""
-
-ATTEMPTS = 3
-"""Fits at most: after one that diverges, the next has a quarter of the rate."""
 
 
 @dataclass
@@ -220,12 +208,19 @@ def fit_map(
         if steps is None and budget_s is None:
             budget_s = DEFAULT_BUDGET
         others = untrained(problem) if method == "convex" and select and network is None else []
-        deadline = None if budget_s is None else start + budget_s
-        patience = patience if network is None else None
-        length = Length(steps, deadline, evaluations, patience, clock)
-        fitted, result, details = _train(
-            problem, method, options, length, seed, checkpoint_path, network, scratch
+        fit = NetworkFit(
+            problem,
+            seed=seed,
+            steps=steps,
+            deadline=None if budget_s is None else start + budget_s,
+            clock=clock,
+            evaluations=evaluations,
+            patience=patience if network is None else None,
+            initial=network,
+            checkpoint_path=checkpoint_path,
+            scratch=scratch,
         )
+        fitted, result, details = fit.run(method, options)
         rivals = {one.name: [one.potential] for one in others}
         figures = {one.name: one.figures for one in others}
         if result is None:
@@ -262,166 +257,3 @@ def fit_map(
         )
     known["seconds"] = round(clock() - start, 1)
     return FittedMap(chosen.to("cpu"), known, curve)
-
-
-@dataclass(frozen=True)
-class Length:
-    """How long a fit may last: parameters of `fit_map`, with the time at which its budget ends."""
-
-    steps: int | None
-    deadline: float | None
-    evaluations: int
-    patience: int | None
-    clock: Callable[[], float]
-
-    @property
-    def seconds(self) -> float | None:
-        """Seconds that are left, None without a limit."""
-        return None if self.deadline is None else max(0.0, self.deadline - self.clock())
-
-
-def _train(
-    problem: Problem,
-    method: Method,
-    options: Options | None,
-    length: Length,
-    seed: int,
-    checkpoint_path: Path | None,
-    network: Network | None,
-    scratch: Path | None,
-) -> tuple[list[Potential], training.Result | None, dict[str, Any]]:
-    """Fit a network, with a smaller rate when it diverges; no result when it always does."""
-    options = options or (MinimaxOptions() if method == "minimax" else SemidualOptions())
-    if network is not None and isinstance(options, SemidualOptions):
-        convex = network.network if isinstance(network, ConditionalPotential) else network
-        shape = {"pieces": convex.pieces, "squares": convex.squares}
-        options = replace(options, hidden=convex.hidden, **shape)
-    common = {"seed": seed, "data": problem.fingerprint(), "method": method}
-    if network is not None:
-        common["initial"] = [float(p.double().abs().sum()) for p in network.parameters()]
-    attempts = [
-        replace(options, learning_rate=0.25**number * options.learning_rate)
-        for number in range(ATTEMPTS)
-    ]
-    identities = [{"options": asdict(one), **common} for one in attempts]
-    first = _interrupted(identities, checkpoint_path)
-    diverged = [one.learning_rate for one in attempts[:first]]
-    details: dict[str, Any] = {"diverged_learning_rates": diverged}
-    for options, known in list(zip(attempts, identities, strict=True))[first:]:
-        details |= {"options": known["options"]}
-        trainee: SemidualFit | MinimaxFit
-        try:
-            if isinstance(options, MinimaxOptions):
-                trainee, result = _fit_minimax(
-                    problem, options, length, seed, checkpoint_path, known
-                )
-            else:
-                trainee, result = _fit_semidual(
-                    problem, options, length, seed, checkpoint_path, known, network, scratch
-                )
-        except FloatingPointError as error:
-            log.warning("%s; starting again with a quarter of the learning rate", error)
-            if checkpoint_path is not None:
-                checkpoint_path.unlink(missing_ok=True)
-            diverged.append(options.learning_rate)
-            continue
-        potentials, kept = _kept(trainee, result)
-        last = int(result.history[-1]["step"])
-        details |= {"steps": last, "kept_step": kept, "best_step": result.best_step}
-        return potentials, result, details
-    details["outcome"] = "the fit diverged at every learning rate"
-    log.warning("%s: %s", method, details["outcome"])
-    return [], None, details
-
-
-def _interrupted(identities: list[dict[str, Any]], checkpoint_path: Path | None) -> int:
-    """Return which of several attempts a checkpoint is of; 0, the first, when it is of none."""
-    if checkpoint_path is None or not checkpoint_path.exists():
-        return 0
-    saved = checkpoint.load_fit(checkpoint_path)["identity"]
-    matches = [number for number, one in enumerate(identities) if one.items() <= saved.items()]
-    return matches[0] if matches else 0
-
-
-def _fit_semidual(
-    problem: Problem,
-    options: SemidualOptions,
-    length: Length,
-    seed: int,
-    checkpoint_path: Path | None,
-    known: dict[str, Any],
-    network: Network | None,
-    scratch: Path | None,
-) -> tuple[SemidualFit, training.Result]:
-    schedule = Schedule(
-        length.steps,
-        length.seconds,
-        evaluations=length.evaluations,
-        patience=length.patience,
-        clock=length.clock,
-    )
-    samples = (problem.source, problem.target, problem.held_out)
-    coordinates = problem.coordinates
-    trainee = SemidualFit(
-        *samples,
-        coordinates.spread,
-        options,
-        schedule,
-        seed,
-        initial=network,
-        conditions=coordinates.conditions,
-        scratch=scratch,
-    )
-    # A budget is no part of the identity: what is left of it differs from run to run.
-    result = training.fit(
-        trainee,
-        steps=lambda: schedule.total,
-        evaluate_every=schedule.due,
-        monitor="dual",
-        label="map (convex)",
-        checkpoint_path=checkpoint_path,
-        identity={**known, "steps": length.steps, "patience": length.patience},
-    )
-    return trainee, result
-
-
-def _fit_minimax(
-    problem: Problem,
-    options: MinimaxOptions,
-    length: Length,
-    seed: int,
-    checkpoint_path: Path | None,
-    known: dict[str, Any],
-) -> tuple[MinimaxFit, training.Result]:
-    def build(steps: int) -> MinimaxFit:
-        samples = (problem.source, problem.target, problem.held_out)
-        return MinimaxFit(*samples, options, steps, seed)
-
-    steps = count_steps(build, length.steps, length.seconds, checkpoint_path, known, length.clock)
-    trainee = build(steps)
-    result = training.fit(
-        trainee,
-        steps=steps,
-        evaluate_every=max(1, steps // length.evaluations),
-        monitor="energy",  # there is no dual value
-        label="map (minimax)",
-        checkpoint_path=checkpoint_path,
-        identity={**known, "steps": steps},
-    )
-    return trainee, result
-
-
-def _kept(
-    trainee: SemidualFit | MinimaxFit, result: training.Result
-) -> tuple[list[Potential], int]:
-    """Return the potentials to use and the step which they are from.
-
-    The semi-dual keeps its last state. States from before the learning rate has come down can have
-    a lower dual value and yet be worse: the optimiser's noise in the narrow directions costs next
-    to nothing there but gives the map away to a classifier. The saddle point search doesn't settle;
-    its state of lowest held-out energy distance is kept.
-    """
-    if isinstance(trainee, MinimaxFit):
-        trainee.map.load_state_dict(result.best_weights)
-        return list(trainee.map.chain()), result.best_step
-    return [trainee.average], int(result.history[-1]["step"])

@@ -141,7 +141,7 @@ def test_interrupted_fit_ends_with_the_same_bits(
         return step(self, number)
 
     monkeypatch.setattr(
-        "otcal.transport.api.training.fit",
+        "otcal.transport.network_fit.training.fit",
         lambda *args, **kwargs: original(*args, **kwargs, checkpoint_every_s=0.0),
     )
     monkeypatch.setattr(trainee, "step", stop_at_25)
@@ -171,7 +171,7 @@ def killed_after(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
         return step(self, at)
 
     monkeypatch.setattr(
-        "otcal.transport.api.training.fit",
+        "otcal.transport.network_fit.training.fit",
         lambda *args, **kwargs: original(*args, **kwargs, checkpoint_every_s=0.0),
     )
     monkeypatch.setattr(SemidualFit, "step", dying)
@@ -397,7 +397,7 @@ def test_a_fit_that_diverged_leaves_less_time_to_the_next(monkeypatch: pytest.Mo
         given.append(seconds)
         return Schedule(steps, seconds, **settings)
 
-    monkeypatch.setattr("otcal.transport.api.Schedule", schedule)
+    monkeypatch.setattr("otcal.transport.network_fit.Schedule", schedule)
     hopeless = SemidualOptions(hidden=(16, 16), batch=64, learning_rate=1e8)
     fit_map(*samples(1000, d=4), budget_s=60.0, steps=40, options=hopeless)
     assert len(given) == 3

@@ -129,6 +129,7 @@ def write_ftag(path: Path, n: int, seed: int = 0, **changes: Any) -> dict[str, n
         "jets_pt": rng.uniform(20e3, 250e3, n).astype(np.float32),
         "jets_eta": rng.uniform(-2.5, 2.5, n).astype(np.float32),
         "jets_mass": rng.uniform(1e3, 20e3, n).astype(np.float32),
+        "jets_mcEventWeight": rng.exponential(1, n).astype(np.float32),
         "jets_n_tracks": (~padding).sum(axis=1).astype(np.int32),
         "jets_HadronConeExclTruthLabelID": rng.choice([0, 4, 5, 15], n).astype(np.int32),
         "tracks_valid": ~padding,

@@ -220,7 +220,11 @@ def test_mixtures_make_no_sense(samples: dict[str, Any], says: str) -> None:
                     "target": latents("t", labels={"column": "y", "values": {1: "Hbb"}}),
                 }
             },
-            "samples.target.labels.values: Hbb is none of the tagger's classes",
+            "samples.target.labels: Hbb is none of the tagger's classes",
+        ),
+        (
+            {"samples": {**LATENTS["samples"], "target": latents("t", labels={"all": "QCD"})}},
+            "samples.target.labels: QCD is none of the tagger's classes, which are multijet",
         ),
     ],
 )

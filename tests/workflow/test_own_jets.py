@@ -113,7 +113,7 @@ def test_files_that_are_not_there_stop_the_plan(checkout: Checkout) -> None:
         ({"file": "x"}, ["samples.source.file", "is not a known key", "files, jets, parts"]),
         ({"take": [2, 5], "parts": 4}, ["samples.source", "take", "0 to 4"]),
         ({"jets": 99}, ["samples.source.jets", "9.9 jets for splits.validation"]),
-        ({"labels": {"column": "y", "values": {"5": "beauty"}}}, ["labels.values.5", "beauty"]),
+        ({"labels": {"column": "y", "values": {"5": "beauty"}}}, ["labels name beauty", "Hbb"]),
     ],
 )
 def test_a_mistake_names_key_and_remedy(block: dict[str, Any], says: list[str]) -> None:
@@ -145,7 +145,7 @@ def test_shards_are_read(checkout: Checkout, make_jets: MakeJets) -> None:
     simplex: dict[str, Any] = {
         "samples": {
             "training": existing("data/top.h5", "upp", parts=3, take=[1, 3]),
-            "data": existing("data/atlas.h5", "ftag"),
+            "data": existing("data/atlas.h5", "ftag", ignore_weights=True),
         },
         "tagger": {"preprocessing": {"constituent_features": ["pt", "d0val", "d0err", "dzval"]}},
     }

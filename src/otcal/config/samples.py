@@ -24,15 +24,34 @@ FILES = "files"
 _ROW_BITS = 32
 
 
-class LabelColumn(Block):
-    """A column of numbers that says which class a jet is of."""
+class Labels(Block):
+    """Which class a jet is of: a column of numbers says so, or all jets are of one class."""
 
-    column: str = Field(description="Name of the column; of a field in HDF5, jets/<name>.")
-    values: dict[int, str | None] = Field(
-        min_length=1,
-        description="Class of each value, one of the study's; null drops such jets. Any other "
-        "value is an error.",
+    column: str | None = Field(
+        None, description="Name of the column; of a field in HDF5, jets/<name>."
     )
+    values: dict[int, str | None] = Field(
+        {},
+        description="Class of each value of the column, one of the study's; null drops such jets. "
+        "Any other value is an error.",
+    )
+    all: str | None = Field(
+        None,
+        description="Class of all jets, in place of column and values: for data without truth.",
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        given = [bool(self.column), bool(self.values), bool(self.all)]
+        if given not in ([True, True, False], [False, False, True]):
+            raise ValueError("labels need either column and values, or all: the class of all jets")
+        return self
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes that jets can be of, each once."""
+        named = [self.all] if self.all else self.values.values()
+        return tuple(dict.fromkeys(name for name in named if name))
 
 
 class Layout(Block):
@@ -61,7 +80,7 @@ class Layout(Block):
     unit: Literal["GeV", "MeV"] | None = Field(
         None, description="Unit of momenta; null is that of the format: MeV for ftag, else GeV."
     )
-    labels: LabelColumn | None = Field(
+    labels: Labels | None = Field(
         None,
         description="What labels the jets; null is what the format has: columns label_<class>, "
         "or the hadron flavour of upp and ftag, of which jets of tau leptons (15) are dropped.",
@@ -71,6 +90,12 @@ class Layout(Block):
         description="Divide probabilities by their sum: for a tagger that has other classes too, "
         "which are left out.",
     )
+    ignore_weights: bool = Field(
+        False,
+        description="Count every jet once although the files have a column whose name contains "
+        "weight. Without it such a column is an error: a calibration made of jets that do not "
+        "count alike would be one to the wrong spectrum.",
+    )
 
     @model_validator(mode="after")
     def _fits_what_it_holds(self) -> Self:
@@ -78,13 +103,11 @@ class Layout(Block):
             raise ValueError("format hdf5 is not one of jets: those in HDF5 are upp or ftag")
         if self.holds != "scores" and self.normalise:
             raise ValueError("normalise is of probabilities: it needs holds: scores")
-        for value, name in (self.labels.values if self.labels else {}).items():
-            # Classes of latents are those of the head.
-            if self.holds != "latents" and name is not None and name not in (*CLASSES, *FLAVOURS):
-                raise ValueError(
-                    f"labels.values.{value} is {name}, not one of "
-                    f"{', '.join((*CLASSES, *FLAVOURS))}"
-                )
+        # Classes of latents are those of the head.
+        known = (*CLASSES, *FLAVOURS)
+        for name in self.labels.classes if self.labels and self.holds != "latents" else ():
+            if name not in known:
+                raise ValueError(f"labels name {name}, which is not one of {', '.join(known)}")
         return self
 
 

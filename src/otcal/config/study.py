@@ -128,8 +128,8 @@ class LatentStudy(Block):
         for entry in self.closure.discriminants:
             named[f"closure.discriminants: {entry.name}"] = (*entry.signal, *entry.background)
         for dataset, files in self.samples.items():
-            values = files.labels.values.values() if files.labels else ()
-            named[f"samples.{dataset}.labels.values"] = tuple(one for one in values if one)
+            if files.labels:
+                named[f"samples.{dataset}.labels"] = files.labels.classes
         for key, names in named.items():
             unknown = [name for name in names if name not in self.classes]
             if unknown:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from otcal.config.base import describe
-from otcal.config.samples import Layout
+from otcal.config.samples import Labels, Layout
 from otcal.runtime.errors import InputError
 from otcal.samples.classes import CLASSES
 from otcal.samples.flavours import FLAVOURS
@@ -24,7 +24,7 @@ from otcal.samples.readers.files import ColumnFile, HdfFile, RootFile, open_colu
 from otcal.samples.readers.jets import View
 from otcal.samples.readers.latents import LATENT, LatentView
 from otcal.samples.readers.outputs import id_column, iterate_scores
-from otcal.samples.readers.pieces import require_distinct
+from otcal.samples.readers.pieces import require_distinct, require_unweighted, weight_column
 from otcal.samples.scores import score_schema
 from otcal.samples.tables import to_numpy
 
@@ -49,8 +49,8 @@ OUR_SCORES = {"column": "label", "values": dict(enumerate(FLAVOURS)) | {-1: None
 class Found:
     """What was found in a file.
 
-    `counts` are the jets of each class, `ranges` smallest and largest values, `uses` what can be
-    done, `lacks` why something cannot, by study.
+    `counts` are the jets of each class, `ranges` smallest and largest values, `weights` a column of
+    weights, `uses` what can be done, `lacks` why something cannot, by study.
     """
 
     path: str
@@ -60,6 +60,7 @@ class Found:
     dropped: int = 0
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
+    weights: str | None = None
     uses: list[str] = field(default_factory=list)
     lacks: list[str] = field(default_factory=list)
     ids: list[NDArray[np.int64]] = field(default_factory=list)
@@ -75,6 +76,8 @@ class Found:
             yield f"  {name}: {low:.6g} to {high:.6g}"
         if self.absent:
             yield f"  not there, nor to be computed: {', '.join(self.absent)}"
+        if self.weights:
+            yield f"  weights: {self.weights} is read by nothing: needed is ignore_weights: true"
         yield from (f"  can be used: {use}" for use in self.uses)
         yield from (f"  cannot be used: {lack}" for lack in self.lacks)
 
@@ -112,12 +115,17 @@ def examine(path: str | Path, layout: Layout | None = None, tree: str = "tree") 
         if layout and layout.holds != "jets":
             (_scores if layout.holds == "scores" else _latents)(file, layout, found)
             return found
+        if layout is None:
+            found.weights = weight_column(file)
+        else:
+            require_unweighted(file, layout)
         _outputs(file, found)
         if found.format == "hdf5":
             found.lacks.append("jets (neither the data sets of upp nor those of ftag are there)")
         if found.format not in FORMATS:
             return found
-        layout = layout or Layout.model_validate({"format": found.format, "tree": tree})
+        guess = {"format": found.format, "tree": tree, "ignore_weights": True}
+        layout = layout or Layout.model_validate(guess)
         for study, classes in STUDIES.items():
             view = View(file, layout, classes)
             try:
@@ -189,8 +197,13 @@ def _outputs(file: ColumnFile, found: Found) -> None:
             f"latent study can start there (samples: holds: latents, columns: {{z128: {name}}})"
         )
     if there >= set(score_schema(FLAVOURS).names):
-        layout = {"format": "parquet", "holds": "scores", "labels": OUR_SCORES}
-        _scores(file, Layout.model_validate(layout), found)
+        layout = Layout(
+            format="parquet",
+            holds="scores",
+            labels=Labels.model_validate(OUR_SCORES),
+            ignore_weights=True,  # they are told
+        )
+        _scores(file, layout, found)
         found.format = "our scores"
         return
     for name in sorted(there):
@@ -218,8 +231,7 @@ def _rows_of_numbers(file: ColumnFile) -> Iterator[tuple[str, int]]:
 
 def _latents(file: ColumnFile, layout: Layout, found: Found) -> None:
     """Read latents, and tell what can be done with them; bad ones raise `InputError`."""
-    named = layout.labels.values.values() if layout.labels else ()
-    classes = tuple(dict.fromkeys(name for name in named if name)) or CLASSES
+    classes = layout.labels.classes if layout.labels else CLASSES
     view = LatentView(file, layout, classes)
     counts = dict.fromkeys(classes, 0)
     dropped = width = 0
@@ -257,7 +269,11 @@ def _scores(file: ColumnFile, layout: Layout, found: Found) -> None:
             found.ids.append(scores.ids)
     require_distinct(file.path, found.ids)
     found.counts, found.dropped = counts, dropped
-    labels = layout.labels.model_dump_json() if layout.labels else "as the format has them"
+    labels = (
+        layout.labels.model_dump_json(exclude_defaults=True)
+        if layout.labels
+        else "as the format has them"
+    )
     found.uses.append(
         f"scores of the simplex study, which then needs no jets (samples: format: {layout.format}, "
         f"holds: scores, labels: {labels})"

@@ -62,7 +62,13 @@ def test_atlas_variables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert f"dropped: {taus} " in text
     assert "jets of the simplex study" in text
     assert "scores jets/MockTagger_p(b, c, u): a calibration can be applied" in text
+    assert "jets/mcEventWeight is read by nothing: needed is ignore_weights: true" in text
     assert "without" not in text  # nothing that this study's tagger reads
+    # A block of settings is taken as the workflow takes it.
+    assert check.check([str(tmp_path / "a.h5")], '{"format": "ftag"}') == 1
+    assert "a.h5: jets/mcEventWeight: seems to be a weight" in capsys.readouterr().err
+    assert check.check([str(tmp_path / "a.h5")], '{"format": "ftag", "ignore_weights": true}') == 0
+    assert "can be used: jets of the simplex study" in capsys.readouterr().out
 
 
 def test_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,6 +118,11 @@ def test_scores_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     text = capsys.readouterr().out
     assert "b 20, c 0, light 0" in text
     assert "jet_pt: 50 to 50" in text
+    layout["labels"] = {"all": "c"}
+    assert check.check(files, json.dumps(layout)) == 0
+    text = capsys.readouterr().out
+    assert "b 0, c 20, light 0" in text
+    assert 'holds: scores, labels: {"all":"c"})' in text
     layout["labels"] = {"column": "truth", "values": {4: "c"}}
     assert check.check(files, json.dumps(layout)) == 1
     assert "truth: is 5 in row 0" in capsys.readouterr().err
@@ -139,6 +150,9 @@ def test_latents_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         assert "qcd 10, top 10" in text
         assert "jet_pt: 600 to 600" in text
         assert "can be used: latents of 12 numbers: source or target of the latent study" in text
+        layout["labels"] = {"all": "data"}
+        assert check.check([path], json.dumps(layout)) == 0
+        assert "jets of each class: data 20" in capsys.readouterr().out
         layout["labels"] = {"column": "truth", "values": {0: "qcd"}}
         assert check.check([path], json.dumps(layout)) == 1
         assert "truth: is 6 in row 10" in capsys.readouterr().err
@@ -186,5 +200,10 @@ def test_a_layout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     layout = json.dumps({"format": "upp", "labels": labels})
     assert check.check([str(tmp_path / "a.h5")], layout) == 0
     assert "b 0, c" in capsys.readouterr().out
+    all_light = '{"format": "upp", "labels": {"all": "light"}}'
+    assert check.check([str(tmp_path / "a.h5")], all_light) == 0
+    assert "b 0, c 0, light 50" in capsys.readouterr().out
+    assert check.check([str(tmp_path / "a.h5")], '{"format": "upp", "labels": {}}') == 1
+    assert "labels need either column and values, or all" in capsys.readouterr().err
     assert check.check([str(tmp_path / "a.h5")], '{"format": "csv"}') == 1
     assert "--layout" in capsys.readouterr().err

@@ -207,6 +207,36 @@ def test_what_is_wrong_is_named(
     assert not (tmp_path / "out.parquet").exists()
 
 
+@pytest.mark.parametrize("kind", [*KINDS, *HDF])
+def test_weights_are_refused_unless_they_are_to_be_ignored(
+    tmp_path: Path, model: tuple[Head, HeadConfig, Path], kind: str
+) -> None:
+    columns = content() | {"evt_weight": np.linspace(0.5, 2.0, N)}
+    block = write(tmp_path / "latents", kind, columns)
+    with pytest.raises(InputError, match=r"latents: (jets/)?evt_weight: .*ignore_weights: true"):
+        run(tmp_path / "out.parquet", block, model[2])
+    assert not (tmp_path / "out.parquet").exists()
+    run(tmp_path / "out.parquet", block | {"ignore_weights": True}, model[2])
+    read = latents.read_latents(tmp_path / "out.parquet", ["jet_id"])
+    assert read["jet_id"].tolist() == columns["event"][columns["truth"] != -1].tolist()
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *HDF])
+def test_all_jets_may_be_of_one_class(
+    tmp_path: Path, model: tuple[Head, HeadConfig, Path], kind: str
+) -> None:
+    columns = content()
+    del columns["truth"]
+    block = write(tmp_path / "latents", kind, columns) | {"labels": {"all": "top"}}
+    run(tmp_path / "out.parquet", block, model[2])
+    read = latents.read_latents(tmp_path / "out.parquet", ["jet_id", "label", "z128"])
+    assert read["jet_id"].tolist() == columns["event"].tolist()
+    assert set(read["label"].tolist()) == {CLASSES.index("top")}
+    np.testing.assert_array_equal(read["z128"], columns["z"])
+    with pytest.raises(InputError, match=r"labels\.all: labels jets as Hbb.*multijet, h_bb, top"):
+        run(tmp_path / "out.parquet", block | {"labels": {"all": "Hbb"}}, model[2])
+
+
 def test_lists_of_different_lengths(tmp_path: Path, model: tuple[Head, HeadConfig, Path]) -> None:
     columns = content()
     block = write(tmp_path / "bad", "lists", columns)

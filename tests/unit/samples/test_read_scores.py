@@ -140,6 +140,7 @@ def test_atlas_files_need_the_names_of_the_probabilities_only(tmp_path: Path) ->
         for name, letter in zip(FLAVOURS, "bcu", strict=True)
     }
     layout = {"format": "ftag", "holds": "scores", "files": [str(tmp_path / "a.h5")], "jets": N}
+    layout["ignore_weights"] = True
     scores = run(
         tmp_path / "out.parquet",
         Files.model_validate(layout | {"columns": names, "normalise": True}),
@@ -210,6 +211,17 @@ def test_what_is_wrong_is_named(tmp_path: Path, case: str) -> None:
     assert not output.exists()
 
 
+@pytest.mark.parametrize("kind", ["parquet", "root", "compound", "group"])
+def test_all_jets_may_be_of_one_class(tmp_path: Path, kind: str) -> None:
+    content = columns()
+    names = write(tmp_path / "a", kind, content)
+    scores = run(tmp_path / "out.parquet", files(tmp_path / "a", kind, names, labels={"all": "c"}))
+    assert scores.ids.tolist() == content["number"].tolist()  # no jet is dropped
+    assert set(scores.labels.tolist()) == {FLAVOURS.index("c")}
+    with pytest.raises(InputError, match=r"labels\.all: labels jets as QCD.* are b, c, light"):
+        run(tmp_path / "out.parquet", files(tmp_path / "a", kind, names, labels={"all": "QCD"}))
+
+
 def test_names_that_mean_nothing(tmp_path: Path) -> None:
     names = write(tmp_path / "a.parquet", "parquet", columns())
     what = files(tmp_path / "a.parquet", "parquet", names)
@@ -226,7 +238,18 @@ def test_names_that_mean_nothing(tmp_path: Path) -> None:
         ({"format": "root", "holds": "tracks"}, "'jets'"),
         (
             {"format": "root", "labels": {"column": "y", "values": {5: "beauty"}}},
-            r"labels\.values\.5 is beauty, not one of QCD",
+            "labels name beauty, which is not one of QCD",
+        ),
+        ({"format": "root", "labels": {"all": "beauty"}}, "labels name beauty, which is not"),
+        *(
+            ({"format": "root", "labels": labels}, "either column and values, or all")
+            for labels in (
+                {},
+                {"column": "y"},
+                {"values": {5: "b"}},
+                {"all": "b", "column": "y"},
+                {"all": "b", "column": "y", "values": {5: "b"}},
+            )
         ),
     ],
 )
@@ -235,8 +258,17 @@ def test_layouts_that_make_no_sense(block: dict[str, Any], says: str) -> None:
         Layout.model_validate(block)
 
 
-def test_weights_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    names = write(tmp_path / "a.parquet", "parquet", columns(mcEventWeight=np.ones(N)))
-    with caplog.at_level("WARNING"):
-        run(tmp_path / "out.parquet", files(tmp_path / "a.parquet", "parquet", names))
-    assert "mcEventWeight is not read" in caplog.text
+@pytest.mark.parametrize("kind", ["parquet", "root", "compound", "group"])
+def test_weights_are_refused_unless_they_are_to_be_ignored(tmp_path: Path, kind: str) -> None:
+    content = columns(mcEventWeight=np.linspace(0.5, 2.0, N))
+    names = write(tmp_path / "a", kind, content)
+    what = files(tmp_path / "a", kind, names)
+    with pytest.raises(InputError, match=r"unweighted jets.*`ignore_weights: true`") as caught:
+        run(tmp_path / "out.parquet", what)
+    assert (caught.value.where, caught.value.field) == (
+        str(tmp_path / "a"),
+        names["mcEventWeight"],
+    )
+    assert not (tmp_path / "out.parquet").exists()
+    ignored = files(tmp_path / "a", kind, names, ignore_weights=True)
+    assert len(run(tmp_path / "out.parquet", ignored)) == int((content["truth"] != 15).sum())

@@ -173,7 +173,10 @@ def test_top_pairs(tmp_path: Path) -> None:
 def test_atlas_variables(tmp_path: Path) -> None:
     path = tmp_path / "ftag.h5"
     data = write_ftag(path, N)
-    back = read(path, tmp_path / "0.parquet", FLAVOURS, format="ftag")
+    with pytest.raises(InputError, match=r"jets/mcEventWeight: .*ignore_weights: true"):
+        read(path, tmp_path / "0.parquet", FLAVOURS, format="ftag")
+    assert not (tmp_path / "0.parquet").exists()
+    back = read(path, tmp_path / "0.parquet", FLAVOURS, format="ftag", ignore_weights=True)
     kept = data["jets"]["HadronConeExclTruthLabelID"] != 15  # jets of tau leptons are dropped
     assert 0 < kept.sum() < N
     there, tracks = data["jets"][kept], data["tracks"][kept]
@@ -255,6 +258,10 @@ def test_ntuples_by_a_mapping_of_columns(tmp_path: Path, jets: pa.Table, kind: s
     path = tmp_path / f"ntuple.{kind}"
     truth = write_ntuple(path, jets)
     layout: dict[str, Any] = {"format": kind, "columns": NTUPLE, "labels": LABELS, "unit": "MeV"}
+    with pytest.raises(InputError, match=rf"ntuple\.{kind}: weight: .*ignore_weights: true"):
+        read(path, tmp_path / "0.parquet", FLAVOURS, tree="events", **layout)
+    assert not (tmp_path / "0.parquet").exists()
+    layout["ignore_weights"] = True
     back = read(path, tmp_path / "0.parquet", FLAVOURS, tree="events", **layout)
     kept = jets.filter(pa.array(truth != -1))
     assert to_numpy(back["jet_id"]).tolist() == (np.flatnonzero(truth != -1) * 11).tolist()
@@ -265,6 +272,45 @@ def test_ntuples_by_a_mapping_of_columns(tmp_path: Path, jets: pa.Table, kind: s
     np.testing.assert_allclose(np.minimum(turned, np.abs(turned - 2 * np.pi)), 0, atol=1e-5)
     assert to_numpy(back["label_c"]).tolist() == (truth[truth != -1] == 2).tolist()
     assert "part_dzval" not in back.column_names
+
+
+def jets_without_truth(directory: Path, jets: pa.Table, kind: str) -> Path:
+    """Write a file of a format whose jets have no label."""
+    if kind == "jetclass":
+        labels = [f"label_{name}" for name in CLASSES]
+        write_jetclass(directory / "data.root", jets.drop_columns(labels))
+        return directory / "data.root"
+    if kind == "parquet":
+        names = [name for name in jets.column_names if not name.startswith("label_")]
+        pq.write_table(jets.select(names), directory / "data.parquet")
+        return directory / "data.parquet"
+    if kind == "upp":
+        write_upp(directory / "data.h5", N, jets_flavour=None)
+    else:
+        write_ftag(
+            directory / "data.h5",
+            N,
+            jets_HadronConeExclTruthLabelID=None,
+            jets_mcEventWeight=None,
+        )
+    return directory / "data.h5"
+
+
+@pytest.mark.parametrize("kind", ["jetclass", "parquet", "upp", "ftag"])
+def test_data_without_truth_are_of_one_class(tmp_path: Path, jets: pa.Table, kind: str) -> None:
+    path = jets_without_truth(tmp_path, jets, kind)
+    classes = CLASSES if kind in ("jetclass", "parquet") else FLAVOURS
+    with pytest.raises(InputError, match=r"missing.*labels.*\{all: <class>\}"):
+        read(path, tmp_path / "0.parquet", classes, format=kind)
+    chosen = classes[1]
+    back = read(path, tmp_path / "0.parquet", classes, format=kind, labels={"all": chosen})
+    assert len(back) == N
+    for name in classes:
+        assert set(to_numpy(back[f"label_{name}"]).tolist()) == {int(name == chosen)}
+    other = FLAVOURS[0] if classes == CLASSES else CLASSES[0]
+    says = rf"labels\.all: labels jets as {other}.*classes are {classes[0]}, .*name one of them"
+    with pytest.raises(InputError, match=says):
+        read(path, tmp_path / "1.parquet", classes, format=kind, labels={"all": other})
 
 
 def test_recipes_do_not_go_in_circles() -> None:
@@ -327,7 +373,7 @@ def test_other_files_are_refused(tmp_path: Path, jets: pa.Table) -> None:
         ({"consts_charge": None}, ["consts/charge", "is missing", "consts/d0"]),
         ({"jets_pt": None}, ["jets/pt", "is missing"]),
         ({"consts_pt_frac": None}, ["part_px", "is missing", "part_pt and part_phi"]),
-        ({"jets_flavour": None}, ["jets/flavour", "labels is missing"]),
+        ({"jets_flavour": None}, ["jets/flavour", "labels is missing", "{all: <class>}"]),
         ({"jets_flavour": np.full(N, 15.5)}, ["jets/flavour", "is 15.5 in row 0", "4 = c"]),
         ({"jets_eta": np.full(N, np.nan, "f4")}, ["jets/eta", f"{N} NaN", "row 0"]),
         ({"consts_signed_2d_ip": np.zeros((N, 50))}, ["part_d0err", "cannot be computed"]),

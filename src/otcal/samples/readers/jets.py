@@ -13,19 +13,20 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from otcal.config.samples import LabelColumn, Layout, ReadSpec
+from otcal.config.samples import Labels, Layout, ReadSpec
 from otcal.runtime.errors import InputError
 from otcal.samples import tables
 from otcal.samples.jets import jet_schema
 from otcal.samples.readers.files import BATCH, ColumnFile, open_columns
 from otcal.samples.readers.pieces import (
     Piece,
-    label_column,
     label_columns,
     label_numbers,
+    labelling,
     missing,
     momentum_factor,
     require_distinct,
+    require_unweighted,
 )
 from otcal.samples.readers.recipes import (
     COLUMNS,
@@ -95,18 +96,19 @@ class View:
         return [name for name in COLUMNS if name not in self.plans]
 
     @cached_property
-    def labels(self) -> LabelColumn | None:
-        """The column that labels the jets; None for a column per class (`InputError` without)."""
-        return label_column(self.file, self.layout, self.classes)
+    def labels(self) -> Labels | None:
+        """What labels the jets; None for a column per class (`InputError` without)."""
+        return labelling(self.file, self.layout, self.classes)
 
     def require(self) -> None:
-        """Check that nothing is missing which every use of jets needs.
+        """Check that nothing is missing which every use of jets needs, and that none has a weight.
 
         Raises
         ------
         InputError
-            Names what is missing, and what it could be made from.
+            Names what is missing, and what it could be made from; or the column of weights.
         """
+        require_unweighted(self.file, self.layout)
         for name in REQUIRED:
             if name not in self.plans:
                 ways = [(name,), *(recipe.needs for recipe in RECIPES.get(name, ()))]

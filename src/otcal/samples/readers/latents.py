@@ -20,15 +20,16 @@ from otcal.runtime.errors import InputError
 from otcal.samples.jets import JET_FLOATS
 from otcal.samples.latents import LAYERS, Kind, latent_writer
 from otcal.samples.readers.files import BATCH, ColumnFile, open_columns
-from otcal.samples.readers.outputs import names_of, tell_weights
+from otcal.samples.readers.outputs import names_of
 from otcal.samples.readers.pieces import (
     Piece,
-    label_column,
     label_columns,
     label_numbers,
+    labelling,
     missing,
     momentum_factor,
     require_distinct,
+    require_unweighted,
 )
 from otcal.samples.readers.recipes import MOMENTA
 from otcal.samples.tables import fixed_size_list
@@ -112,10 +113,12 @@ class LatentView:
         Raises
         ------
         InputError
-            For a column that is missing or of another type, lists of different lengths, NaN or
-            infinite values, unknown labels, ids that are no whole numbers; names file, column, row.
+            For a column that is missing, of another type or of weights that are not to be ignored,
+            lists of different lengths, NaN or infinite values, unknown labels, ids that are no
+            whole numbers; names file, column, row.
         """
-        labels = label_column(self.file, self.layout, self.classes)
+        require_unweighted(self.file, self.layout)
+        labels = labelling(self.file, self.layout, self.classes)
         wanted = [*self.parts, *self.names.values(), *label_columns(labels, self.classes)]
         row, last = rows
         for table in self.file.iterate(list(dict.fromkeys(wanted)), row, last, size):
@@ -158,7 +161,6 @@ def write_latents(
     with latent_writer(output, provenance, kind) as writer:
         for path, first_id in paths.values():
             with open_columns(path, spec.files.tree) as file:
-                tell_weights(file)
                 view = LatentView(file, spec.files, classes)
                 _require_same(view, kinematics)
                 for jets, count in view.iterate(spec.files.rows(file.rows), first_id):

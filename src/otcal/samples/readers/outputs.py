@@ -17,12 +17,13 @@ from otcal.samples.flavours import FLAVOURS
 from otcal.samples.readers.files import BATCH, ColumnFile, open_columns
 from otcal.samples.readers.pieces import (
     Piece,
-    label_column,
     label_columns,
     label_numbers,
+    labelling,
     missing,
     momentum_factor,
     require_distinct,
+    require_unweighted,
 )
 from otcal.samples.readers.recipes import NAMES
 from otcal.samples.scores import Scores, score_writer
@@ -105,11 +106,13 @@ def iterate_scores(
     Raises
     ------
     InputError
-        For a column that is missing or of another type, NaN or infinite values, probabilities that
-        are none, unknown labels, ids that are no whole numbers; names file, column and row.
+        For a column that is missing, of another type or of weights that are not to be ignored, NaN
+        or infinite values, probabilities that are none, unknown labels, ids that are no whole
+        numbers; names file, column and row.
     """
+    require_unweighted(file, layout)
     names = names_of(file, layout, [*PROBABILITIES, *KINEMATICS], ["jet_id"])
-    labels = label_column(file, layout, FLAVOURS)
+    labels = labelling(file, layout, FLAVOURS)
     columns = list(dict.fromkeys([*names.values(), *label_columns(labels, FLAVOURS)]))
     row, last = rows
     for table in file.iterate(columns, row, last, size):
@@ -161,7 +164,6 @@ def write_scores(spec: ReadScoresSpec, output: str | Path, provenance: dict[str,
     with score_writer(output, FLAVOURS, provenance) as writer:
         for path, first_id in spec.files.with_ids(spec.where).values():
             with open_columns(path, spec.files.tree) as file:
-                tell_weights(file)
                 span = spec.files.rows(file.rows)
                 for piece in iterate_scores(file, spec.files, span, first_id, spec.floor):
                     writer.write_table(piece.scores.to_table(FLAVOURS))
@@ -181,10 +183,3 @@ def write_scores(spec: ReadScoresSpec, output: str | Path, provenance: dict[str,
 def _normalised(p: NDArray[Any]) -> NDArray[np.float64]:
     total = p.sum(axis=1, keepdims=True, dtype=np.float64)
     return np.divide(p, total, out=p.astype(np.float64), where=total > 0)
-
-
-def tell_weights(file: ColumnFile) -> None:
-    """Warn of a column of weights, which nothing reads."""
-    found = [name for name in file.columns if "weight" in name.lower()]
-    if found:
-        _LOG.warning("%s: %s is not read: every jet counts one", file.path, found[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from otcal.config.samples import LabelColumn, Layout
+from otcal.config.samples import Labels, Layout
 from otcal.runtime.errors import InputError
 from otcal.samples import tables
 from otcal.samples.readers.files import ColumnFile
@@ -185,14 +185,36 @@ def momentum_factor(layout: Layout) -> float:
     return _GEV[layout.unit or ("MeV" if layout.format == "ftag" else "GeV")]
 
 
-def missing(file: ColumnFile, column: str, problem: str) -> InputError:
+def missing(
+    file: ColumnFile, column: str, problem: str, remedy: str = "Name it in `columns`"
+) -> InputError:
     """Return the error for a column that a file does not have."""
     there = ", ".join(file.columns) or "nothing"
-    return InputError(file.path, column, problem, f"Name it in `columns`. The file has: {there}")
+    return InputError(file.path, column, problem, f"{remedy}. The file has: {there}")
 
 
-def label_column(file: ColumnFile, layout: Layout, classes: tuple[str, ...]) -> LabelColumn | None:
-    """Return the column that labels the jets; None for a column per class.
+_NO_LABELS = "Name it in `labels`, or there the class of all jets: {all: <class>}"
+
+
+def weight_column(file: ColumnFile) -> str | None:
+    """Return the first column that its name says to be of weights; None without one."""
+    return next((name for name in file.columns if "weight" in name.lower()), None)
+
+
+def require_unweighted(file: ColumnFile, layout: Layout) -> None:
+    """Raise `InputError` for a column of weights that the layout does not say to ignore."""
+    found = None if layout.ignore_weights else weight_column(file)
+    if found is not None:
+        raise InputError(
+            file.path,
+            found,
+            "seems to be a weight, and no step reads weights: every jet would count once",
+            "Make files of unweighted jets, or say `ignore_weights: true` if they are to count so",
+        )
+
+
+def labelling(file: ColumnFile, layout: Layout, classes: tuple[str, ...]) -> Labels | None:
+    """Return what labels the jets; None for a column per class.
 
     Raises
     ------
@@ -202,32 +224,35 @@ def label_column(file: ColumnFile, layout: Layout, classes: tuple[str, ...]) -> 
     labels, there = layout.labels, file.columns
     if labels is None and layout.format in FLAVOUR_COLUMN:
         column = FLAVOUR_COLUMN[layout.format]
-        labels = LabelColumn.model_validate({"column": column, "values": FLAVOUR_VALUES})
+        labels = Labels.model_validate({"column": column, "values": FLAVOUR_VALUES})
     if labels is None:
         for name in classes:
             if f"label_{name}" not in there:
-                raise missing(file, f"label_{name}", "column is missing")
+                raise missing(file, f"label_{name}", "column is missing", _NO_LABELS)
         return None
-    if labels.column not in there:
-        raise missing(file, labels.column, "column of labels is missing")
-    foreign = {name for name in labels.values.values() if name} - set(classes)
+    if labels.column and labels.column not in there:
+        raise missing(file, labels.column, "column of labels is missing", _NO_LABELS)
+    foreign = [name for name in labels.classes if name not in classes]
     if foreign:
+        others = "map others to null" if labels.column else "name one of them"
         raise InputError(
             file.path,
-            labels.column,
-            f"labels jets as {sorted(foreign)[0]}",
-            f"The study's classes are {', '.join(classes)}; map others to null",
+            labels.column or "labels.all",
+            f"labels jets as {foreign[0]}",
+            f"The study's classes are {', '.join(classes)}; {others}",
         )
     return labels
 
 
-def label_columns(labels: LabelColumn | None, classes: tuple[str, ...]) -> list[str]:
+def label_columns(labels: Labels | None, classes: tuple[str, ...]) -> list[str]:
     """Return the columns that `label_numbers` reads."""
-    return [labels.column] if labels else [f"label_{name}" for name in classes]
+    if labels is None:
+        return [f"label_{name}" for name in classes]
+    return [labels.column] if labels.column else []
 
 
 def label_numbers(
-    piece: Piece, labels: LabelColumn | None, classes: tuple[str, ...]
+    piece: Piece, labels: Labels | None, classes: tuple[str, ...]
 ) -> NDArray[np.int64]:
     """Return the class of each jet (N,); -1 for jets that are to be dropped.
 
@@ -236,8 +261,10 @@ def label_numbers(
     InputError
         For a label that is not among the known values, or jets without or of several classes.
     """
-    if labels is not None:
-        return _mapped(piece, labels, classes)
+    if labels is not None and labels.all:
+        return np.full(len(piece), classes.index(labels.all))
+    if labels is not None and labels.column:
+        return _mapped(piece, labels.column, labels.values, classes)
     flags = np.stack([piece.numbers(f"label_{name}") for name in classes], axis=1)
     wrong = (~np.isin(flags, (0, 1))).any(axis=1) | (flags.sum(axis=1) != 1)
     if wrong.any():
@@ -252,17 +279,19 @@ def label_numbers(
     return flags.argmax(axis=1)
 
 
-def _mapped(piece: Piece, labels: LabelColumn, classes: tuple[str, ...]) -> NDArray[np.int64]:
-    found = piece.numbers(labels.column)
+def _mapped(
+    piece: Piece, column: str, values: Mapping[int, str | None], classes: tuple[str, ...]
+) -> NDArray[np.int64]:
+    found = piece.numbers(column)
     result = np.full(len(found), -2)
-    for value, name in labels.values.items():
+    for value, name in values.items():
         result[found == value] = classes.index(name) if name else -1
     if (result == -2).any():
         row = int(np.argmax(result == -2))
-        meaning = ", ".join(f"{value} = {name or 'drop'}" for value, name in labels.values.items())
+        meaning = ", ".join(f"{value} = {name or 'drop'}" for value, name in values.items())
         raise InputError(
             piece.path,
-            labels.column,
+            column,
             f"is {found[row]} in row {piece.rows[row]} ({int((result == -2).sum())} jets with "
             "unknown labels in this piece)",
             f"Known: {meaning}. Add it to labels.values; null drops such jets",

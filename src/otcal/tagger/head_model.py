@@ -20,6 +20,9 @@ from otcal.runtime.provenance import record
 FORMAT = "otcal.head"
 _AGAIN = "Run read_head again"
 
+ROUNDING = 1e-5
+"""How far from one float32 probabilities sum up."""
+
 Array = NDArray[np.float32]
 
 
@@ -122,6 +125,23 @@ class HeadModel:
                     "Give the outputs of linear layers, before softmax or logarithm",
                 )
         return Layers(*(np.asarray(values, dtype=np.float32) for values in found))
+
+    def require_logits(self, z10: Array) -> None:
+        """Raise `InputError` when `z10` (N, classes) of a tagger's jets are probabilities.
+
+        Those of a softmax are positive and sum to one for every jet, up to rounding; logits do so
+        for no jet but by chance.
+        """
+        whole = np.abs(z10.sum(axis=1, dtype=np.float64) - 1) <= ROUNDING
+        if len(z10) and whole.all() and (z10 >= 0).all():
+            raise InputError(
+                self.path,
+                self.spec.z10,
+                f"are probabilities: none is negative, and they sum to one for each of {len(z10)} "
+                "jets",
+                "Export the model without its softmax, or name the output in front of it in "
+                "latent.head.z10",
+            )
 
 
 def write_head(spec: HeadConfig, output: str | Path) -> None:

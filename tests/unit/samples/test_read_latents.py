@@ -340,6 +340,38 @@ def test_settings_that_do_not_fit_the_head(
             HeadConfig.model_validate(model[1].model_dump() | wrong)
 
 
+def test_a_head_of_probabilities_is_refused(
+    tmp_path: Path, model: tuple[Head, HeadConfig, Path]
+) -> None:
+    graph = onnx.load(model[1].file)
+    graph.graph.node.append(onnx.helper.make_node("Softmax", ["logits"], ["p"], axis=1))
+    graph.graph.output.append(onnx.helper.make_tensor_value_info("p", 1, ["jets", len(CLASSES)]))
+    onnx.save(graph, tmp_path / "softmax.onnx")
+    for output in ("logits", "p"):
+        spec = model[1].model_copy(update={"file": str(tmp_path / "softmax.onnx"), "z10": output})
+        head = tmp_path / output / "head.onnx"
+        read_head.main(["--spec", spec.model_dump_json(), "--output", str(head)])
+    # A spread of latents as wide as makes some probabilities vanish in single precision.
+    block = write(tmp_path / "latents", "fixed", content() | {"z": 100 * content()["z"]})
+    run(tmp_path / "out.parquet", block, tmp_path / "logits/head.onnx")
+    (tmp_path / "out.parquet").unlink()
+    with pytest.raises(InputError, match=r"head\.onnx: p: are probabilities.*without its softmax"):
+        run(tmp_path / "out.parquet", block, tmp_path / "p/head.onnx")
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_logits_may_look_like_probabilities_of_some_jets(
+    model: tuple[Head, HeadConfig, Path],
+) -> None:
+    head = load_head_model(model[2], 1)
+    p = np.random.default_rng(0).dirichlet(np.ones(200), 5000).astype(np.float32)
+    with pytest.raises(InputError, match="each of 5000 jets"):
+        head.require_logits(p)
+    head.require_logits(p[:0])
+    for other in (0.5 * p, np.log(p), np.where(np.arange(200) == 0, -p, p)):
+        head.require_logits(np.concatenate([p, other[:1]]))
+
+
 def test_a_head_is_one_file(tmp_path: Path, model: tuple[Head, HeadConfig, Path]) -> None:
     path = tmp_path / "parts.onnx"
     graph = onnx.load(model[1].file)

@@ -149,7 +149,8 @@ def write_latents(
     ------
     InputError
         As `LatentView.iterate` and `HeadModel`; also for latents of another width than the head's,
-        files with different columns, ids that repeat, and when no jet is left.
+        a head that makes probabilities of them, files with different columns, ids that repeat, and
+        when no jet is left.
     """
     classes = head.spec.classes
     paths = spec.files.with_ids(spec.where)
@@ -188,7 +189,9 @@ def _with_layers(jets: pa.Table, head: HeadModel, view: LatentView, kind: Kind) 
             f"The input of {head.path} takes {head.width}: give head and latents of one tagger",
         )
     z = latent.flatten().to_numpy().reshape(-1, width)
-    for name, layer in zip(list(LAYERS)[1:], head(z), strict=True):
+    layers = head(z)
+    head.require_logits(layers.z10)
+    for name, layer in zip(list(LAYERS)[1:], layers, strict=True):
         jets = jets.append_column(name, fixed_size_list(layer))
     return jets.select(kind.schema.names).cast(kind.schema)
 

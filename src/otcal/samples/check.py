@@ -19,14 +19,14 @@ from otcal.config.samples import Labels, Layout
 from otcal.runtime.errors import InputError
 from otcal.samples.classes import CLASSES
 from otcal.samples.flavours import FLAVOURS
-from otcal.samples.latents import LATENT_SCHEMA
-from otcal.samples.readers.files import ColumnFile, HdfFile, RootFile, open_columns
+from otcal.samples.latents import LATENT_SCHEMA, LAYERS, Kind, iterate_latents, told_kind
+from otcal.samples.readers.files import ColumnFile, HdfFile, ParquetFile, RootFile, open_columns
 from otcal.samples.readers.jets import View
 from otcal.samples.readers.latents import LATENT, LatentView
-from otcal.samples.readers.outputs import id_column, iterate_scores
+from otcal.samples.readers.outputs import PROBABILITIES, id_column, iterate_scores
 from otcal.samples.readers.pieces import require_distinct, require_unweighted, weight_column
 from otcal.samples.scores import score_schema
-from otcal.samples.tables import to_numpy
+from otcal.samples.tables import read_provenance, to_numpy
 
 RANGES = ("jet_pt", "jet_eta", "jet_nparticles")
 """Columns whose smallest and largest value are told."""
@@ -187,16 +187,17 @@ def _widen(ranges: dict[str, tuple[float, float]], columns: dict[str, NDArray[An
 def _outputs(file: ColumnFile, found: Found) -> None:
     """Recognise what taggers made: our latents and scores, and others' probabilities."""
     there = set(file.columns)
-    if there >= set(LATENT_SCHEMA.names):
-        found.format = "our latents"
-        found.uses.append("latents: the steps fit_map and calibrate read them")
+    made = read_provenance(file.path).get("step") if isinstance(file, ParquetFile) else None
+    kind = told_kind(file.path) if isinstance(file, ParquetFile) else None
+    if kind or there >= set(LATENT_SCHEMA.names):
+        _our_latents(file, kind or Kind(), made, found)
         return
     for name, width in _rows_of_numbers(file):
         found.uses.append(
             f"latents {name} of {width} numbers, with the layers after them as an ONNX model: the "
             f"latent study can start there (samples: holds: latents, columns: {{z128: {name}}})"
         )
-    if there >= set(score_schema(FLAVOURS).names):
+    if made and there >= set(score_schema(FLAVOURS).names):
         layout = Layout(
             format="parquet",
             holds="scores",
@@ -206,6 +207,11 @@ def _outputs(file: ColumnFile, found: Found) -> None:
         _scores(file, layout, found)
         found.format = "our scores"
         return
+    if there.issuperset(PROBABILITIES):
+        found.uses.append(
+            f"scores {', '.join(PROBABILITIES)}: a calibration can be applied to them, and the "
+            "simplex study can start there (samples: holds: scores, with what labels the jets)"
+        )
     for name in sorted(there):
         if name.endswith("_pb") and {name[:-1] + "c", name[:-1] + "u"} <= there:
             stem = name.removesuffix("_pb")
@@ -214,6 +220,31 @@ def _outputs(file: ColumnFile, found: Found) -> None:
                 f"study can start there (samples: holds: scores, columns: {{p_b: {stem}_pb, "
                 f"p_c: {stem}_pc, p_light: {stem}_pu}}; normalise: true if there are other classes)"
             )
+
+
+def _our_latents(file: ColumnFile, kind: Kind, made: str | None, found: Found) -> None:
+    """Read latents that a step of ours made; bad ones raise `InputError`."""
+    counts = dict.fromkeys(kind.classes, 0)
+    ids = []  # not of all files together: source and calibrated are of the same jets
+    for jets in iterate_latents(file.path, kind.schema.names):
+        labels = to_numpy(jets["label"])
+        for label, name in enumerate(kind.classes):
+            counts[name] += int((labels == label).sum())
+        _widen(
+            found.ranges, {name: to_numpy(jets[name]) for name in RANGES if name in kind.kinematics}
+        )
+        ids.append(to_numpy(jets["jet_id"]))
+    require_distinct(file.path, ids)
+    found.format = "our latents"
+    found.counts, found.dropped = counts, file.rows - sum(counts.values())
+    widths = zip(LAYERS, kind.widths, strict=True)
+    layout = Labels(column="label", values=dict(enumerate(kind.classes)))
+    found.uses.append(
+        f"latents ({', '.join(f'{name} of {width} numbers' for name, width in widths)}"
+        f"{f', made by {made}' if made else ''}): the steps fit_map and calibrate read them, and "
+        f"the latent study can start there, with the layers after z128 as latent.head (samples: "
+        f"format: parquet, holds: latents, labels: {layout.model_dump_json(exclude_defaults=True)})"
+    )
 
 
 def _rows_of_numbers(file: ColumnFile) -> Iterator[tuple[str, int]]:

@@ -71,9 +71,14 @@ def kind_of(path: str | Path) -> Kind:
     InputError
         When the file is missing or damaged.
     """
+    return told_kind(path) or Kind()
+
+
+def told_kind(path: str | Path) -> Kind | None:
+    """Return what a Parquet file says that it holds of latents, None if nothing; as `kind_of`."""
     told = (tables.open_table(path).schema_arrow.metadata or {}).get(_KIND)
     if told is None:
-        return Kind()
+        return None
     try:
         return Kind(**{name: tuple(values) for name, values in json.loads(told).items()})
     except (ValueError, TypeError, AttributeError) as error:

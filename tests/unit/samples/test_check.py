@@ -16,6 +16,7 @@ import pytest
 from otcal.samples import check, scores, tables
 from otcal.samples.flavours import FLAVOURS
 from otcal.samples.jets import write_jets
+from otcal.samples.latents import LAYERS, Kind, latent_writer
 from otcal.samples.scores import Scores
 from support.layouts import write_ftag, write_jetclass, write_upp
 
@@ -75,7 +76,8 @@ def test_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def write(p: np.ndarray) -> str:
         ids, pt = np.arange(20), np.full(20, 50.0, "f4")
         made = Scores(ids, np.zeros(20, "i1"), pt, 0 * pt, p)
-        with scores.score_writer(tmp_path / "s.parquet", FLAVOURS, {}) as writer:
+        made_by = {"step": "export_scores"}
+        with scores.score_writer(tmp_path / "s.parquet", FLAVOURS, made_by) as writer:
             writer.write_table(made.to_table(FLAVOURS))
         return str(tmp_path / "s.parquet")
 
@@ -93,6 +95,83 @@ def test_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     p[7] *= 1.1
     assert check.check([write(p)]) == 1
     assert "p_b, p_c, p_light: sum to 1.1 instead of 1 in row 7" in capsys.readouterr().err
+
+
+def test_scores_with_our_names_that_are_not_ours(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whose labels need not be ours: nothing is guessed."""
+    p = np.random.default_rng(0).dirichlet(np.ones(3), 20)
+    made = Scores(np.arange(20), np.full(20, 5, "i1"), np.full(20, 50.0), np.zeros(20), p)
+    pa.parquet.write_table(made.to_table(FLAVOURS), tmp_path / "s.parquet")
+    assert check.check([str(tmp_path / "s.parquet")]) == 0
+    text = capsys.readouterr().out
+    assert "s.parquet: parquet, 20 jets" in text
+    assert "scores p_b, p_c, p_light: " in text
+    assert "jets of each class" not in text
+
+
+def write_latents(path: Path, kind: Kind, made_by: str) -> None:
+    """Write a file of latents of ours: three jets of the first class, two of the last one."""
+    label = [0, 0, 0, len(kind.classes) - 1, len(kind.classes) - 1]
+    columns = {"jet_id": np.arange(5), "label": label}
+    columns |= {name: np.linspace(500, 540, 5) for name in kind.kinematics}
+    layers = {
+        name: tables.fixed_size_list(np.ones((5, width), np.float32))
+        for name, width in zip(LAYERS, kind.widths, strict=True)
+    }
+    with latent_writer(path, {"step": made_by}, kind) as writer:
+        writer.write_table(pa.table(columns | layers).cast(kind.schema))
+
+
+FOREIGN = Kind(("multijet", "h_bb", "top"), (24, 12, 3), ("jet_pt",))
+
+
+@pytest.mark.parametrize(
+    ("kind", "made_by"),
+    [(Kind(), "export_latents"), (FOREIGN, "read_latents"), (FOREIGN, "calibrate")],
+)
+def test_our_latents(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: Kind, made_by: str
+) -> None:
+    paths = [str(tmp_path / name) for name in ("source.parquet", "calibrated.parquet")]
+    for path in paths:
+        write_latents(Path(path), kind, made_by)
+    assert check.check(paths) == 0  # of the same jets, which is no mistake
+    said = capsys.readouterr()
+    assert said.err == ""
+    first = said.out.splitlines()
+    assert first[0] == f"{paths[0]}: our latents, 5 jets"
+    others = "".join(f"{name} 0, " for name in kind.classes[1:-1])
+    assert first[1] == f"  jets of each class: {kind.classes[0]} 3, {others}{kind.classes[-1]} 2"
+    assert first[2] == "  jet_pt: 500 to 540"
+    use = next(line for line in first if "can be used" in line)
+    z128, zp128, z10 = kind.widths
+    assert f"z128 of {z128} numbers, zp128 of {zp128} numbers, z10 of {z10} numbers" in use
+    assert f"made by {made_by}): the steps fit_map and calibrate read them" in use
+    assert "cannot" not in said.out
+    # The block that it names reads the file.
+    labels = json.loads(use[use.index("labels: ") + len("labels: ") : -1])
+    layout = {"format": "parquet", "holds": "latents", "labels": labels}
+    assert check.check(paths[:1], json.dumps(layout)) == 0
+    text = capsys.readouterr().out
+    assert first[1] in text
+    assert f"latents of {z128} numbers: source or target" in text
+
+
+def test_our_latents_that_are_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.parquet"
+    write_latents(path, FOREIGN, "read_latents")
+    table = pa.parquet.read_table(path)
+    for name, column, says in (
+        ("zp128", tables.fixed_size_list(np.full((5, 12), np.nan, np.float32)), "zp128: has a NaN"),
+        ("z10", tables.fixed_size_list(np.ones((5, 4), np.float32)), "z10: has type"),
+        ("jet_id", pa.array([1, 2, 3, 3, 4]), "jet_id: 1 ids are there more than once"),
+    ):
+        number = table.column_names.index(name)
+        pa.parquet.write_table(table.set_column(number, name, column), path)
+        assert check.check([str(path)]) == 1
+        assert says in capsys.readouterr().err
 
 
 def test_scores_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ import yaml
 
 from otcal.config.study import load_settings
 from otcal.runtime.errors import InputError
+from otcal.runtime.files import sha256
 from otcal.samples.flavours import FLAVOURS
 from otcal.simplex import ilr_inverse
 from support.checkout import SMOKE, Checkout
@@ -294,7 +295,9 @@ def test_latents_become_a_page_and_a_bundle(checkout: Checkout) -> None:
     study = checkout.path / RESULTS / "latent"
     page = (study / "report/index.html").read_text()
     assert "read from files" in page
-    assert "data/head.onnx" in page
+    assert "<code>read_head</code>" in page
+    checksum = sha256(checkout.path / "data/head.onnx")
+    assert f"<dt>data/head.onnx</dt><dd>{checksum}</dd>" in page
     assert 'id="latents"' in page
     for absent in ('id="inputs"', 'id="tagger"', "train_tagger", "fig05a_hbb", "fig01a_d0"):
         assert absent not in page

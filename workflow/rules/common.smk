@@ -360,6 +360,7 @@ PROVENANCE = {
         "tagger/preprocessing.json",
         "tagger/tagger.json",
         "tagger/metrics.json",
+        *(["head/head.json"] if starts_late("latent") else []),
         "latents/source.parquet",
         "latents/target.parquet",
         "transport/map.json",

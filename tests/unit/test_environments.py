@@ -101,6 +101,11 @@ def test_the_rule_of_delphes_has_an_environment_with_the_program_only() -> None:
     # the one that the step runs in.
     assert {re.split(r"[=<>]", one)[0] for one in conda} == {"delphes", "pythia8"}
     assert pip == []
+    # Other versions would make other jets.
+    assert all(re.fullmatch(r"\w+=\d+(\.\d+)+", one) for one in conda)
+    guide = (ROOT / "docs" / "own_data.md").read_text()
+    (version,) = [one.partition("=")[2] for one in conda if one.startswith("delphes=")]
+    assert f"The card is written for Delphes {version}" in guide
 
 
 def test_the_workflow_s_container_is_the_image_of_the_definition() -> None:

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from otcal.runtime.files import sha256
 from otcal.samples.tables import read_provenance
 from support.checkout import SMOKE, Checkout
 from support.delphes import install
@@ -44,6 +45,7 @@ def test_a_shard_is_made_by_the_program_on_the_path(checkout: Checkout) -> None:
     record = read_provenance(checkout.path / SHARD)
     assert record["step"] == "simulate_delphes"
     assert record["spec"]["process"] == "QCD"
+    assert record["program"]["sha256"] == sha256(bin_dir / "DelphesPythia8")
     assert checkout.planned(SHARD, presets=files) == {}
 
 

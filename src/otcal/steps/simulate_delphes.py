@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from otcal.config.simulation import ShardSpec
 from otcal.runtime import cli, provenance
-from otcal.simulation.delphes.run import generate
+from otcal.simulation.delphes.run import find, generate, identify
 from otcal.simulation.output import write_tables
 
 
@@ -30,12 +30,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     arguments = parser.parse_args(argv)
     spec = cli.load_spec(arguments.spec, ShardSpec)
+    program = find()
     record = provenance.record("simulate_delphes", spec.model_dump(mode="json"), seed=spec.seed)
+    record["program"] = identify(program)
     place = Path(arguments.output).parent
     place.mkdir(parents=True, exist_ok=True)
     given = arguments.directory
     scratch = nullcontext(given) if given else TemporaryDirectory(prefix=".delphes-", dir=place)
-    with scratch as directory, closing(generate(spec, Path(directory))) as tables:
+    with scratch as directory, closing(generate(spec, program, Path(directory))) as tables:
         write_tables(spec, tables, arguments.output, record)
 
 

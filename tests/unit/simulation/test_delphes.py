@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -22,6 +23,7 @@ from scipy.stats import ks_2samp
 
 from otcal.config.simulation import Detector, ShardSpec, SimulationConfig, Variation
 from otcal.runtime.errors import InputError
+from otcal.runtime.files import sha256
 from otcal.samples.jets import jet_schema
 from otcal.samples.tables import read_provenance, to_numpy
 from otcal.simulation.delphes import run
@@ -231,7 +233,6 @@ def test_alternatives_share_the_events(
     """W bosons decay to leptons of one charge in every other run: charges must balance."""
     made: list[int] = []
     spec = shard("Hqql").model_copy(update={"jets": jets})
-    monkeypatch.setattr(run.shutil, "which", lambda name: name)
     monkeypatch.setattr(run, "write_inputs", lambda spec, number, events, stem: made.append(events))
     monkeypatch.setattr(run, "_run", lambda program, stem: stem)
     monkeypatch.setattr(run, "read", lambda *_: [(range(made[-1]), None)])
@@ -242,7 +243,7 @@ def test_alternatives_share_the_events(
     )
     monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
     found = 0
-    for table in run.generate(spec, tmp_path):
+    for table in run.generate(spec, Path(PROGRAM), tmp_path):
         found += len(table)
         if found >= jets and len(made) % 2 == 0:
             break
@@ -439,6 +440,39 @@ def test_the_step_runs_delphes_until_it_has_its_jets(
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "jets", "kept"]
     assert [path.name for path in output.parent.iterdir()] == ["0.parquet"]
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_shard_tells_the_program_s_version(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch, link: bool
+) -> None:
+    place = tmp_path / "env" / "bin"
+    place.parent.mkdir()
+    install(place, f'cp {file} "$3"')
+    found = place
+    if link:
+        found = tmp_path / "links"
+        found.mkdir()
+        (found / PROGRAM).symlink_to(place / PROGRAM)
+    monkeypatch.setenv("PATH", str(found), prepend=os.pathsep)
+
+    def told() -> dict[str, Any]:
+        step(tmp_path / "x.parquet", shard(jets=1))
+        program = read_provenance(tmp_path / "x.parquet")["program"]
+        assert program["name"] == PROGRAM
+        assert program["sha256"] == sha256(place / PROGRAM)
+        packages: dict[str, Any] = program["packages"]
+        return packages
+
+    assert told() == {}
+    (place / "VERSION").write_text("3.5.1\n")
+    assert told() == {"delphes": "3.5.1"}
+    meta = place.parent / "conda-meta"
+    meta.mkdir()
+    for name, version in (("delphes", "3.5.1"), ("pythia8", "8.312"), ("pythia8-data", "1.0")):
+        content = {"name": name, "version": version, "build": "h0_3"}
+        (meta / f"{name}-{version}-h0_3.json").write_text(json.dumps(content))
+    assert told() == {"delphes": "3.5.1 (h0_3)", "pythia8": "8.312 (h0_3)"}
 
 
 def test_without_the_program_the_remedy_is_named(

@@ -9,11 +9,13 @@ import subprocess
 from collections.abc import Generator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from otcal.config.simulation import ShardSpec
 from otcal.runtime.errors import InputError
+from otcal.runtime.files import read_json, sha256
 from otcal.runtime.seeds import derive
 from otcal.simulation.delphes.card import write_card
 from otcal.simulation.delphes.reader import read
@@ -22,6 +24,8 @@ from otcal.simulation.output import labelled_jets, no_jets
 from otcal.simulation.processes import PROCESSES
 
 PROGRAM = "DelphesPythia8"
+PACKAGES = ("delphes", "pythia8")
+"""What conda calls its parts."""
 
 _FEWEST, _MOST = 50, 1000
 """Events of a run: its file has about 0.1 MB for each."""
@@ -29,24 +33,8 @@ _BARREN_EVENTS = 10_000
 _LOG = logging.getLogger(__name__)
 
 
-def generate(spec: ShardSpec, directory: Path) -> Generator[pa.Table]:
-    """Yield the jets of batches of events, for ever; a function of the spec and of Delphes' build.
-
-    Delphes is told how many events it shall make, not how many jets: it is run again until it is
-    not asked for more. Each run has its own seed, and the next one of the process's alternatives.
-
-    Parameters
-    ----------
-    spec
-        What is generated.
-    directory
-        For the cards of all runs, Delphes' logs and, one at a time, its ROOT files.
-
-    Raises
-    ------
-    InputError
-        When the program is not there or fails, its file cannot be read, or no event has a jet.
-    """
+def find() -> Path:
+    """Return where the program is (`InputError` when it is not on the PATH)."""
     program = shutil.which(PROGRAM)
     if program is None:
         raise InputError(
@@ -56,6 +44,47 @@ def generate(spec: ShardSpec, directory: Path) -> Generator[pa.Table]:
             "Give Snakemake --sdm conda, which installs envs/delphes.yaml for this rule, or "
             "install Delphes with Pythia 8",
         )
+    return Path(program)
+
+
+def identify(program: Path) -> dict[str, Any]:
+    """Return name and checksum of the program, and the versions of its packages that are known.
+
+    Delphes writes its version neither into its log nor into its files. Conda keeps it in the
+    environment, with that of Pythia; beside a program that was built from source there is VERSION.
+    """
+    path = program.resolve()
+    packages = {}
+    for name in PACKAGES:
+        for file in sorted(path.parent.parent.glob(f"conda-meta/{name}-*.json")):
+            told = read_json(file)
+            if told.get("name") == name:  # and not one whose name begins like this
+                packages[name] = f"{told['version']} ({told['build']})"
+    if not packages and path.with_name("VERSION").is_file():
+        packages["delphes"] = path.with_name("VERSION").read_text(encoding="utf-8").strip()
+    return {"name": PROGRAM, "sha256": sha256(path), "packages": packages}
+
+
+def generate(spec: ShardSpec, program: Path, directory: Path) -> Generator[pa.Table]:
+    """Yield the jets of batches of events, for ever; a function of the spec and of Delphes' build.
+
+    Delphes is told how many events it shall make, not how many jets: it is run again until it is
+    not asked for more. Each run has its own seed, and the next one of the process's alternatives.
+
+    Parameters
+    ----------
+    spec
+        What is generated.
+    program
+        See `find`.
+    directory
+        For the cards of all runs, Delphes' logs and, one at a time, its ROOT files.
+
+    Raises
+    ------
+    InputError
+        When the program fails, its file cannot be read, or no event has a jet.
+    """
     kinds = len(PROCESSES[spec.process].alternatives) or 1
     events = jets = asked = 0
     for number in count():
@@ -123,7 +152,7 @@ def _events_of_each(kinds: int, left: int, jets: int, events: int) -> int:
     return min(max(math.ceil(left / kinds / rate), _FEWEST), _MOST)
 
 
-def _run(program: str, stem: Path) -> Path:
+def _run(program: Path, stem: Path) -> Path:
     """Run Delphes; return its ROOT file."""
     output, log = stem.with_suffix(".root"), stem.with_suffix(".log")
     output.unlink(missing_ok=True)  # Delphes overwrites nothing

@@ -184,6 +184,10 @@ def test_jets_of_such_a_study_do_not_exist(checkout: Checkout) -> None:
             SCORES | {"training": scores("training")},
             "samples.training.holds is scores: in the simplex study only simulation and data",
         ),
+        (
+            SCORES | {"data": scores("data", labels={"all": "light"})},
+            "samples.data.labels.all: this dataset needs jets of every class of its study",
+        ),
     ],
 )
 def test_mixtures_make_no_sense(samples: dict[str, Any], says: str) -> None:

@@ -114,6 +114,7 @@ def test_files_that_are_not_there_stop_the_plan(checkout: Checkout) -> None:
         ({"take": [2, 5], "parts": 4}, ["samples.source", "take", "0 to 4"]),
         ({"jets": 99}, ["samples.source.jets", "9.9 jets for splits.validation"]),
         ({"labels": {"column": "y", "values": {"5": "beauty"}}}, ["labels name beauty", "Hbb"]),
+        ({"labels": {"all": "QCD", "column": "y"}}, ["samples.source.labels", "column and values"]),
     ],
 )
 def test_a_mistake_names_key_and_remedy(block: dict[str, Any], says: list[str]) -> None:
@@ -128,6 +129,16 @@ def test_datasets_of_files_need_no_counterpart_that_is_simulated() -> None:
     settings = configured({"latent": {"samples": {"source": existing("data/*.root")}}})
     del settings["latent"]["simulation"]["datasets"]["source"]
     assert load_settings(settings).latent.jets("source") == {"files": 10_000}
+
+
+def test_one_class_for_all_is_none_to_train_with() -> None:
+    one = existing("data/*.root", labels={"all": "QCD"})
+    loaded = load_settings(configured({"latent": {"samples": {"source": one, "target": one}}}))
+    labels = loaded.latent.samples["target"].labels
+    assert labels is not None
+    assert labels.classes == ("QCD",)
+    with pytest.raises(InputError, match=r"samples\.training\.labels\.all: .* of every class"):
+        load_settings(configured({"latent": {"samples": {"training": one}}}))
 
 
 def test_shards_are_read(checkout: Checkout, make_jets: MakeJets) -> None:

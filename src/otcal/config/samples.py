@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from glob import glob, has_magic
 from pathlib import Path, PurePath
 from typing import Literal, Self
@@ -284,6 +284,17 @@ def start(study: str, samples: Mapping[str, Files], sides: tuple[str, str], hold
             f"set samples.{other} as well, of the same tagger"
         )
     return holds if late else "jets"
+
+
+def require_classes(samples: Mapping[str, Files], names: Sequence[str]) -> None:
+    """Raise `ValueError` when one of these datasets, which need all classes, is of one."""
+    for name in names:
+        labels = samples[name].labels if name in samples else None
+        if labels is not None and labels.all:
+            raise ValueError(
+                f"samples.{name}.labels.all: this dataset needs jets of every class of its study: "
+                "name the column and values that tell them apart"
+            )
 
 
 def _fixed(pattern: str) -> PurePath:

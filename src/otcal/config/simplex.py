@@ -15,7 +15,7 @@ from otcal.config.degradation import Degradation
 from otcal.config.figures import FiguresConfig
 from otcal.config.mixture import MixtureConfig
 from otcal.config.outputs import ReadScoresSpec
-from otcal.config.samples import Holds, Samples, jets_by_process, start
+from otcal.config.samples import Holds, Samples, jets_by_process, require_classes, start
 from otcal.config.scores import Floor, ScoreSpec
 from otcal.config.simplex_closure import FlavourMaps, SimplexClosureConfig
 from otcal.config.simplex_tabulation import SimplexTables
@@ -83,6 +83,7 @@ class SimplexStudy(Block):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
+        require_classes(self.samples, DATASETS)  # regions are mixed of data by their labels
         for name in DATASETS if self.start == "jets" else SIDES:
             if name not in self.simulation.datasets and name not in self.samples:
                 raise ValueError(f"simulation.datasets needs: {', '.join(DATASETS)}; no '{name}'")

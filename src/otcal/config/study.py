@@ -13,7 +13,7 @@ from otcal.config.closure import DRAWN, MIN_JETS, BinsSpec, ClosureConfig
 from otcal.config.figures import FiguresConfig
 from otcal.config.head import HeadConfig
 from otcal.config.outputs import ReadLatentsSpec
-from otcal.config.samples import FILES, Holds, Samples, jets_by_process, start
+from otcal.config.samples import FILES, Holds, Samples, jets_by_process, require_classes, start
 from otcal.config.simplex import SimplexStudy
 from otcal.config.simulation import SimulationConfig
 from otcal.config.splits import Splits
@@ -146,6 +146,7 @@ class LatentStudy(Block):
 
     @model_validator(mode="after")
     def _datasets_exist(self) -> LatentStudy:
+        require_classes(self.samples, ["training"])
         for name in DATASETS if self.start == "jets" else SIDES:
             if name not in self.simulation.datasets and name not in self.samples:
                 raise ValueError(f"simulation.datasets needs: {', '.join(DATASETS)}; no '{name}'")

@@ -2,8 +2,9 @@
 
 Every row is one fit of one solver to 100,000 unpaired points per side, in a process of its own on
 one core. Rows are added to `accuracy.csv` in the output directory as they come; a row that is there
-already, from the same version of the solver, isn't run again. A table is printed and a figure drawn
-at the end. `benchmarks/README.md` says what problems, solvers and columns are.
+already, from the same version of the solver, isn't run again. At the end a table is printed, its
+medians are written to `accuracy.md`, and a figure is drawn. `benchmarks/README.md` says what
+problems, solvers and columns are.
 
     python benchmarks/transport_accuracy.py --budget 60 --seeds 101 102 103
 """
@@ -93,6 +94,9 @@ def main() -> None:
     rows = table.frame([row for row in table.read(path) if table.key(row) in wanted])
     if len(rows):
         print(table.summarise(rows).to_string(index=False, float_format="%.4g"))
+        titles = {name: solver.title for name, solver in SOLVERS.items()}
+        text = table.markdown(rows, titles)
+        (arguments.output / "accuracy.md").write_text(text, encoding="utf-8")
         draw(rows, arguments.output / "accuracy")
     if failed:
         sys.exit(f"{failed} rows failed; the same command runs them again")

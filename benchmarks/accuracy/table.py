@@ -68,5 +68,40 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     return summary.reset_index()
 
 
+def markdown(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
+    """Return the medians of the error in Markdown: a row per family, a column per solver.
+
+    Of several budgets the largest counts. The lowest error of a row is bold; a number of seeds
+    stands behind medians of fewer than others have.
+
+    Parameters
+    ----------
+    table
+        What `frame` returns.
+    titles
+        What solvers are called, by their names and in order.
+    """
+    rows = summarise(table)
+    rows = rows.loc[rows.groupby(["family", "solver"], sort=False)["budget_s"].idxmax()]
+    cells = {(row.family, row.solver): row for row in rows.itertuples()}
+    solvers = [name for name in titles if name in set(rows["solver"])]
+    seeds = rows["seeds"].max()
+    lines = ["| L2-UVP (%) | " + " | ".join(titles[name] for name in solvers) + " |"]
+    lines.append("| --- " * (len(solvers) + 1) + "|")
+    for family in dict.fromkeys(rows["family"]):
+        lowest = rows.loc[rows["family"] == family, "l2_uvp"].min()
+        line = [family]
+        for name in solvers:
+            cell = cells.get((family, name))
+            text = "" if cell is None else f"{cell.l2_uvp:.2g}"
+            if cell is not None and cell.l2_uvp == lowest:
+                text = f"**{text}**"
+            if cell is not None and cell.seeds < seeds:
+                text += f" ({cell.seeds})"
+            line.append(text)
+        lines.append("| " + " | ".join(line) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def _cell(value: Any) -> Any:
     return f"{value:.6g}" if isinstance(value, float) else value

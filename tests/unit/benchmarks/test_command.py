@@ -72,3 +72,20 @@ def test_summary_has_medians_and_ranges() -> None:
     (summary,) = table.summarise(table.frame(rows)).to_dict("records")
     assert (summary["l2_uvp"], summary["lowest"], summary["highest"]) == (2, 1, 6)
     assert summary["seeds"] == 3
+
+
+def test_markdown_has_medians_of_the_largest_budget() -> None:
+    def row(solver: str, budget: str, seed: int, error: float, family: str = "a") -> dict[str, str]:
+        names = {"family": family, "solver": solver, "budget_s": budget, "seed": str(seed)}
+        return {**NUMBERS, "version": "1", **names, "l2_uvp": str(error)}
+
+    rows = [row("ours", "60", seed, error) for seed, error in enumerate((0.3, 0.1, 0.2), 1)]
+    rows += [row("ours", "5", seed, 0.01) for seed in (1, 2, 3)]
+    rows += [row("theirs", "60", 1, 17.25), row("ours", "60", 1, 0.5, family="b")]
+    text = table.markdown(table.frame(rows), {"theirs": "Theirs", "absent": "-", "ours": "Ours"})
+    assert text.splitlines() == [
+        "| L2-UVP (%) | Theirs | Ours |",
+        "| --- | --- | --- |",
+        "| a | 17 (1) | **0.2** |",
+        "| b |  | **0.5** (1) |",
+    ]

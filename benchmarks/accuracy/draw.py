@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogFormatter
 
 from accuracy.solvers import SOLVERS
 from otcal.figures import style
@@ -38,7 +38,7 @@ def draw(table: pd.DataFrame, stem: Path) -> None:
     rows = math.ceil(len(families) / columns)
     figure = style.new(3.0 * rows + 1.9, 3.6 * columns)
     figure.set_layout_engine("constrained", h_pad=0.06, w_pad=0.06)
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
     looks = dict(zip(SOLVERS, zip(_COLOURS, _MARKERS, strict=True), strict=True))
     for axes, family in zip(grid, families, strict=False):
         panel = table[table["family"] == family]
@@ -52,10 +52,11 @@ def draw(table: pd.DataFrame, stem: Path) -> None:
         axes.set(xscale="log", yscale="log", title=family)
         axes.margins(0.12)
         axes.set(xlabel="CPU time of the fit (s)", ylabel="L2-UVP (%)")
-        axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.tick_params(labelbottom=True)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:g}")
+            # Labels between powers of ten where there are few of these.
+            axis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
     for axes in grid[len(families) :]:
         axes.remove()
     present = [name for name in looks if name in set(table["solver"])]

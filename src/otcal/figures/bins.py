@@ -21,8 +21,9 @@ _MAPS = {  # title, marker, colour, place within the bin
     "inclusive": ("one map for all jets", "s", "#e08a00", -0.18),
     "conditional": ("one map, conditional", "o", style.look("calibrated").colour, 0.0),
     "binned": ("one map for each bin", "^", "#2a8f4d", 0.18),
-    "floor": ("two halves of the target", "D", "#000000", 0.36),
+    "floor": ("two halves of the {target}", "D", "#000000", 0.36),
 }
+SIDES = ("source", "target")
 _TITLES = {
     "jet_pt": r"Jet $p_T$ [GeV]",
     "jet_eta": r"Jet $\eta$",
@@ -33,20 +34,26 @@ _TITLES = {
 
 
 def write(
-    rows: list[dict[str, Any]], column: str, jets: str, table: Path, figure: Path, origin: Origin
+    rows: list[dict[str, Any]],
+    column: str,
+    jets: str,
+    table: Path,
+    figure: Path,
+    origin: Origin,
+    sides: tuple[str, str] = SIDES,
 ) -> None:
     """Write rows of `otcal.closure.bins.COLUMNS` as a CSV with its origin beside it, and drawn.
 
-    `table` and `figure` (without suffix) are names of files; `column` and `jets` as in `draw`.
+    `table` and `figure` (without suffix) are names of files; the others as in `draw`.
     """
     content = pd.DataFrame(rows, columns=list(COLUMNS))
     with atomic_path(table) as temporary:
         content.to_csv(temporary, index=False, float_format="%.6g")
     provenance.write_sidecar(table, origin)
-    style.save(draw(content, column, jets), figure)
+    style.save(draw(content, column, jets, sides), figure)
 
 
-def draw(table: pd.DataFrame, column: str, jets: str) -> Figure:
+def draw(table: pd.DataFrame, column: str, jets: str, sides: tuple[str, str] = SIDES) -> Figure:
     """Draw the energy distance to the target in every bin: with the source above, maps below.
 
     Parameters
@@ -57,6 +64,8 @@ def draw(table: pd.DataFrame, column: str, jets: str) -> Figure:
         What is binned.
     jets
         Which jets these are.
+    sides
+        What source and target are called.
     """
     whole = (table["low"].min(), table["high"].max())
     several = table["low"].nunique() > 1 or table["high"].nunique() > 1
@@ -66,10 +75,11 @@ def draw(table: pd.DataFrame, column: str, jets: str) -> Figure:
     main, below = figure.subplots(2, 1, sharex=True)
     for axes, names in ((main, ("source", *_MAPS)), (below, tuple(_MAPS))):
         for name in names:
-            _points(axes, table[table["map"] == name], name)
+            _points(axes, table[table["map"] == name], name, sides)
         axes.axhline(0.0, color="#808080", lw=0.8)
         axes.set_ylabel("Energy distance")
-    below.text(0.98, 0.93, "without the source", transform=below.transAxes, ha="right", va="top")
+    without = f"without the {sides[0]}"
+    below.text(0.98, 0.93, without, transform=below.transAxes, ha="right", va="top")
     style.headroom(below, 0.12)
     style.headroom(main, 0.42)
     main.legend(ncols=1, loc="upper right")
@@ -79,11 +89,11 @@ def draw(table: pd.DataFrame, column: str, jets: str) -> Figure:
     return figure
 
 
-def _points(axes: Axes, rows: pd.DataFrame, name: str) -> None:
+def _points(axes: Axes, rows: pd.DataFrame, name: str, sides: tuple[str, str]) -> None:
     half = 0.5 * (rows["high"] - rows["low"])
     middle = 0.5 * (rows["high"] + rows["low"])
     if name == "source":
-        title, marker, colour, place = _SOURCE.title, "v", _SOURCE.colour, -0.36
+        title, marker, colour, place = sides[0], "v", _SOURCE.colour, -0.36
     else:
         title, marker, colour, place = _MAPS[name]
     axes.errorbar(
@@ -94,7 +104,7 @@ def _points(axes: Axes, rows: pd.DataFrame, name: str) -> None:
         ms=4.5,
         color=colour,
         elinewidth=1.0,
-        label=title,
+        label=title.format(target=sides[1]),
     )
     for edge in rows["low"].iloc[1:]:
         axes.axvline(edge, color="#d0d0d0", lw=0.6, zorder=0)

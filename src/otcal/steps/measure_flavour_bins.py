@@ -63,8 +63,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     origin = provenance.record(
         "measure_flavour_bins", spec.model_dump(mode="json"), [*inputs, *options.binned]
     )
-    jets = f"{spec.flavour} jets"
-    write(rows, spec.bins.column, jets, options.output, options.figure, origin)
+    jets, sides = f"{spec.flavour} jets", ("simulation", "pseudo-data")
+    write(rows, spec.bins.column, jets, options.output, options.figure, origin, sides)
 
 
 def _sample(files: Sequence[Scores], spec: FlavourBinsSpec) -> Sample:

@@ -83,23 +83,18 @@ def markdown(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
     """
     rows = summarise(table)
     rows = rows.loc[rows.groupby(["family", "solver"], sort=False)["budget_s"].idxmax()]
-    cells = {(row.family, row.solver): row for row in rows.itertuples()}
     solvers = [name for name in titles if name in set(rows["solver"])]
     seeds = rows["seeds"].max()
     lines = ["| L2-UVP (%) | " + " | ".join(titles[name] for name in solvers) + " |"]
     lines.append("| --- " * (len(solvers) + 1) + "|")
     for family in dict.fromkeys(rows["family"]):
         lowest = rows.loc[rows["family"] == family, "l2_uvp"].min()
-        line = [family]
-        for name in solvers:
-            cell = cells.get((family, name))
-            text = "" if cell is None else f"{cell.l2_uvp:.2g}"
-            if cell is not None and cell.l2_uvp == lowest:
-                text = f"**{text}**"
-            if cell is not None and cell.seeds < seeds:
-                text += f" ({cell.seeds})"
-            line.append(text)
-        lines.append("| " + " | ".join(line) + " |")
+        line = dict.fromkeys(solvers, "")
+        for row in rows[rows["family"] == family].itertuples():
+            bold = "**" if row.l2_uvp == lowest else ""
+            fewer = f" ({row.seeds})" if row.seeds < seeds else ""
+            line[row.solver] = f"{bold}{row.l2_uvp:.2g}{bold}{fewer}"
+        lines.append("| " + " | ".join([family, *line.values()]) + " |")
     return "\n".join(lines) + "\n"
 
 

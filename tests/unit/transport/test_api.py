@@ -13,6 +13,7 @@ import torch
 from otcal.runtime import checkpoint, training
 from otcal.runtime.errors import InputError
 from otcal.transport.api import FittedMap, fit_map
+from otcal.transport.convex import ConvexPotential
 from otcal.transport.minimax import MinimaxFit, MinimaxOptions
 from otcal.transport.problem import Conditioned, prepare
 from otcal.transport.schedule import Schedule
@@ -413,3 +414,11 @@ def test_fit_that_always_diverges_falls_back_and_says_so(caplog: pytest.LogCaptu
     plane = fit_map(*samples(1000, d=2), steps=40, options=hopeless).diagnostics
     assert plane["reason"].startswith("the fit diverged at every learning rate; entropic")
     assert "convex" not in plane["candidates"]
+
+
+@pytest.mark.parametrize(("d", "units"), [(3, (64, 64)), (4, (128, 128, 128))])
+def test_the_default_network_depends_on_the_dimension(d: int, units: tuple[int, ...]) -> None:
+    fitted = fit_map(*samples(100, d=d), steps=1, select=False, diagnostics=False)
+    (potential,) = fitted.map.potentials
+    assert isinstance(potential, ConvexPotential)
+    assert potential.hidden == units

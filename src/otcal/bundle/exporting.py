@@ -29,12 +29,13 @@ from otcal.config.splits import Splits
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import read_json, write_text
 from otcal.runtime.provenance import record
+from otcal.runtime.weights import description_path
 from otcal.samples import tables
 from otcal.samples.flavours import FLAVOURS, index
 from otcal.samples.latents import labels_of, read_latents
 from otcal.tagger.head import load_head
 from otcal.tagger.head_model import load_head_model
-from otcal.transport.fitted import TransportMap, description_path
+from otcal.transport.fitted import TransportMap
 from otcal.transport.flavour_samples import Sample, simulated
 from otcal.transport.simplex_maps import SimplexMap
 

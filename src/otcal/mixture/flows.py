@@ -17,17 +17,15 @@ import numpy as np
 import torch
 import zuko
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from otcal.runtime.errors import InputError
-from otcal.runtime.files import atomic_path, read_json, sha256, write_json
 from otcal.runtime.seeds import numpy_generator
-from otcal.runtime.weights import read_tensors
+from otcal.runtime.weights import fitting_together, load_described, save_described
 
 Array = NDArray[np.float64]
 
 FORMAT = "otcal.mixture.flows/2"
+_AGAIN = "Fit the flows again"
 CHUNK = 8192
 """Events handled at a time: bounds the memory."""
 REACH = 4.0
@@ -140,9 +138,6 @@ class Components:
         notes
             JSON-ready content for the description, such as provenance.
         """
-        tensors = {name: value.contiguous() for name, value in self.flows.state_dict().items()}
-        with atomic_path(path) as temporary:
-            save_file(tensors, temporary)
         description = {
             "format": FORMAT,
             "flavours": list(self.flavours),
@@ -150,10 +145,9 @@ class Components:
             "mean": self.mean.tolist(),
             "scale": self.scale.tolist(),
             "architecture": asdict(self.architecture),
-            "weights_sha256": sha256(path),
             "notes": notes or {},
         }
-        write_json(Path(path).with_suffix(".json"), description)
+        save_described(path, self.flows.state_dict(), description)
 
     @staticmethod
     def load(path: str | Path) -> Components:
@@ -164,19 +158,8 @@ class Components:
         InputError
             When a file is missing, damaged, of another format, or the two don't belong together.
         """
-        beside = Path(path).with_suffix(".json")
-        description = read_json(beside)
-        if not isinstance(description, dict) or description.get("format") != FORMAT:
-            raise InputError(beside, "format", f"is not {FORMAT}", "Fit the flows again")
-        tensors = read_tensors(path, "Fit the flows again")
-        if sha256(path) != description.get("weights_sha256"):
-            raise InputError(
-                path,
-                "file",
-                f"is not the file that {beside.name} describes",
-                "Keep the two files of one fit together, or fit the flows again",
-            )
-        try:
+        description, tensors = load_described(path, FORMAT, _AGAIN)
+        with fitting_together(path, _AGAIN):
             size = description["architecture"]
             result = Components(
                 description["flavours"],
@@ -186,14 +169,6 @@ class Components:
                 conditions=description["conditions"],
             )
             result.flows.load_state_dict(tensors)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            problem = " ".join(str(error).split())
-            raise InputError(
-                path,
-                "weights",
-                f"do not fit the description beside them ({problem})",
-                "Keep the two files of one fit together, or fit the flows again",
-            ) from None
         return result
 
 

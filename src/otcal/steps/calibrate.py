@@ -22,6 +22,7 @@ from otcal.runtime.errors import InputError
 from otcal.runtime.files import read_json
 from otcal.runtime.progress import progress
 from otcal.runtime.provenance import record
+from otcal.runtime.weights import description_path
 from otcal.samples import tables
 from otcal.samples.latents import (
     LAYERS,
@@ -32,7 +33,7 @@ from otcal.samples.latents import (
 )
 from otcal.tagger.head import load_head
 from otcal.tagger.head_model import load_head_model
-from otcal.transport.fitted import TransportMap, description_path
+from otcal.transport.fitted import TransportMap
 
 Array = NDArray[np.float32]
 Rest = Callable[[Array], tuple[Array, Array]]

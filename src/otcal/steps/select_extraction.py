@@ -14,6 +14,7 @@ from otcal.runtime import cli
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import read_json, write_json
 from otcal.runtime.provenance import record
+from otcal.runtime.weights import description_path
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     result = summarise([directory.name for directory in options.starts], fits)
     components = Components.load(flows)
     # The two are written one after the other: an interrupted repetition leaves one of each fit.
-    notes = read_json(flows.with_suffix(".json"))["notes"]
+    notes = read_json(description_path(flows))["notes"]
     if notes.get("provenance") != fits[winner].get("provenance"):
         raise InputError(
             files[winner],

@@ -23,10 +23,10 @@ from otcal.runtime.files import read_json, sha256, write_json
 from otcal.runtime.fingerprint import fingerprint
 from otcal.runtime.progress import progress
 from otcal.runtime.provenance import record
+from otcal.runtime.weights import description_path
 from otcal.transport.api import FittedMap, Method, fit_map
 from otcal.transport.conditional import ConditionalPotential
 from otcal.transport.convex import ConvexPotential
-from otcal.transport.fitted import description_path
 from otcal.transport.flavour_samples import (
     Sample,
     extracted,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import read_json, sha256
+from otcal.runtime.weights import description_path
 
 FORMAT = "otcal.tagger"
 """What the description beside a tagger's weights says that it is."""
@@ -103,7 +104,7 @@ def load_head(path: str | Path) -> Head:
     width = description["architecture"].get("d_model")
     if not _whole(width):
         raise InputError(
-            Path(path).with_suffix(".json"),
+            description_path(path),
             "architecture.d_model",
             f"is {json.dumps(width)}, not a positive whole number",
             _AGAIN,
@@ -115,7 +116,7 @@ def load_head(path: str | Path) -> Head:
 
 def read_description(path: str | Path) -> dict[str, Any]:
     """Read the JSON beside a tagger's weights and check that it is one (`InputError`)."""
-    where = Path(path).with_suffix(".json")
+    where = description_path(path)
     description = read_json(where)
     found = description.get("format") if isinstance(description, dict) else None
     if found != FORMAT:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from otcal.config.base import describe
 from otcal.config.tagger import Architecture
 from otcal.runtime.errors import InputError
-from otcal.runtime.files import atomic_path, sha256, write_json
+from otcal.runtime.weights import description_path, save_described
 from otcal.samples.latents import LAYERS
 from otcal.tagger.head import (
     FORMAT,
@@ -67,19 +66,15 @@ def save_tagger(
     provenance: Mapping[str, Any],
 ) -> None:
     """Write the weights to `path` and the description beside it (.json)."""
-    path = Path(path)
-    with atomic_path(path) as temporary:
-        save_file(dict(weights), temporary, metadata=weights_metadata())
     description = {
         "format": FORMAT,
         "classes": list(classes),
         "head": head_widths(architecture),
         "architecture": architecture.model_dump(),
         "preprocessing": preprocessing.to_json(),
-        "weights_sha256": sha256(path),
         "provenance": dict(provenance),
     }
-    write_json(path.with_suffix(".json"), description)
+    save_described(path, weights, description, weights_metadata())
 
 
 def load_tagger(path: str | Path) -> SavedTagger:
@@ -90,7 +85,7 @@ def load_tagger(path: str | Path) -> SavedTagger:
     InputError
         When a file is missing, is something else, or they do not belong together.
     """
-    where = Path(path).with_suffix(".json")
+    where = description_path(path)
     description = read_description(path)
     try:
         architecture = Architecture.model_validate(description["architecture"])

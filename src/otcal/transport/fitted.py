@@ -11,12 +11,10 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor
 
 from otcal.runtime.errors import InputError
-from otcal.runtime.files import atomic_path, read_json, sha256, write_json
-from otcal.runtime.weights import read_tensors
+from otcal.runtime.weights import fitting_together, load_described, save_described
 from otcal.transport.conditional import ConditionalPotential
 from otcal.transport.conjugate import conjugate
 from otcal.transport.convex import ConvexPotential
@@ -29,6 +27,7 @@ from otcal.transport.quantiles import QuantilePotential
 Samples = TypeVar("Samples", NDArray[np.floating], Tensor)
 
 FORMAT = "otcal.transport/1"
+_AGAIN = "Fit the map again"
 CHUNK = 1024
 """Points handled at a time on a CPU: what its cache holds."""
 
@@ -170,8 +169,6 @@ class TransportMap:
         for i, potential in enumerate(self.potentials):
             for name, tensor in potential.state_dict().items():
                 tensors[f"potentials.{i}.{name}"] = tensor
-        with atomic_path(path) as temporary:
-            save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary)
         description = {
             "format": FORMAT,
             "dimension": self.dimension,
@@ -179,10 +176,9 @@ class TransportMap:
             "conditions": self.conditions,
             "gradient_of_one_convex_potential": self.is_gradient,
             "potentials": [_describe(potential) for potential in self.potentials],
-            "weights_sha256": sha256(path),
             "notes": notes or {},
         }
-        write_json(description_path(path), description)
+        save_described(path, tensors, description)
 
     def to_onnx(self, path: str | Path, metadata: dict[str, str] | None = None) -> None:
         """Write `transport` as an ONNX model, see `otcal.bundle.onnx_map`.
@@ -211,20 +207,8 @@ class TransportMap:
         InputError
             When a file is missing, damaged, of another format, or the two don't belong together.
         """
-        description = read_json(description_path(path))
-        if not isinstance(description, dict) or description.get("format") != FORMAT:
-            raise InputError(
-                description_path(path), "format", f"is not {FORMAT}", "Fit the map again"
-            )
-        tensors = read_tensors(path, "Fit the map again")
-        if sha256(path) != description.get("weights_sha256"):
-            raise InputError(
-                path,
-                "file",
-                f"is not the file that {description_path(path).name} describes",
-                "Keep the two files of one fit together, or fit the map again",
-            )
-        try:
+        description, tensors = load_described(path, FORMAT, _AGAIN)
+        with fitting_together(path, _AGAIN):
             coordinates = Coordinates.from_tensors(
                 _below(tensors, "coordinates."), description.get("conditions", 0)
             )
@@ -233,14 +217,6 @@ class TransportMap:
                 potential = _KINDS[entry["kind"]](**entry["architecture"])
                 potential.load_state_dict(_below(tensors, f"potentials.{i}."))
                 potentials.append(potential)
-        except (KeyError, TypeError, RuntimeError) as error:
-            problem = " ".join(str(error).split())
-            raise InputError(
-                path,
-                "weights",
-                f"do not fit the description beside them ({problem})",
-                "Keep the two files of one fit together, or fit the map again",
-            ) from None
         return TransportMap(coordinates, potentials)
 
     def move(self, rows: Tensor) -> Tensor:
@@ -309,11 +285,6 @@ def _piece(rows: Any, name: str, home: torch.device) -> Tensor:
     if not bool(torch.isfinite(piece).all()):
         raise InputError("transport", name, "hold NaN or infinite values", "Drop these rows")
     return piece
-
-
-def description_path(path: str | Path) -> Path:
-    """Return the name of the JSON file that belongs to a weights file."""
-    return Path(path).with_suffix(".json")
 
 
 def _describe(potential: Potential) -> dict[str, Any]:

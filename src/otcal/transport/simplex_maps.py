@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import read_json
+from otcal.runtime.weights import description_path
 from otcal.simplex import ilr, ilr_inverse, logit, logit_inverse
-from otcal.transport.fitted import TransportMap, description_path
+from otcal.transport.fitted import TransportMap
 
 Array = NDArray[np.float64]
 Space = Literal["ilr", "logit"]

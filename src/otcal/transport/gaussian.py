@@ -150,14 +150,14 @@ def _shrunk_covariance(white: Rows) -> tuple[Array, float]:
     it changes small eigenvalues in proportion. Those lost for want of points are raised to λ d/n.
     """
     n = len(white.sample)
-    variances = white.average(lambda x: (x * x).sum(0))
-    fourth = white.average(lambda x: ((x * x - variances) ** 2).sum(0))
-    width_intensity = _intensity(fourth.sum() / n, variances - 1.0)
+    moments = white.average(_second_and_fourth)
+    second, fourth = moments[:-1], moments[-1]
+    variances = np.diag(second)
+    width_intensity = _intensity((fourth - variances**2).sum() / n, variances - 1.0)
     widths = np.maximum(variances, _SMALLEST_EIGENVALUE) ** (0.5 * (1.0 - width_intensity))
     scale = np.maximum(np.sqrt(variances), np.sqrt(_SMALLEST_EIGENVALUE))
-    standard = white.then(lambda x: x / scale)
-    correlation = second_moment(standard)
-    lengths = standard.average(lambda x: ((x * x).sum(1) ** 2).sum())
+    correlation = second / np.outer(scale, scale)
+    lengths = white.average(lambda x: (((x / scale) ** 2).sum(1) ** 2).sum())
     d = len(correlation)
     intensity = _intensity((lengths - (correlation**2).sum()) / n, correlation - np.eye(d))
     values, vectors = np.linalg.eigh(correlation)
@@ -166,6 +166,11 @@ def _shrunk_covariance(white: Rows) -> tuple[Array, float]:
     shrunk = (vectors * values) @ vectors.T
     unit = widths / np.sqrt(np.diag(shrunk))
     return shrunk * np.outer(unit, unit), intensity
+
+
+def _second_and_fourth(x: Array) -> Array:
+    """Return Σ x xᵀ over the rows, shape (d, d), with Σ x⁴ of each column below, (d + 1, d)."""
+    return np.vstack([x.T @ x, ((x * x) ** 2).sum(0)])
 
 
 def _intensity(noise: float, deviation: Array) -> float:

@@ -21,7 +21,7 @@ FORMAT = "otcal.head"
 _AGAIN = "Run read_head again"
 
 ROUNDING = 1e-5
-"""How far from one float32 probabilities sum up."""
+"""How far off float32 probabilities may be, and their sum from one."""
 
 Array = NDArray[np.float32]
 
@@ -126,22 +126,45 @@ class HeadModel:
                 )
         return Layers(*(np.asarray(values, dtype=np.float32) for values in found))
 
-    def require_logits(self, z10: Array) -> None:
-        """Raise `InputError` when `z10` (N, classes) of a tagger's jets are probabilities.
 
-        Those of a softmax are positive and sum to one for every jet, up to rounding; logits do so
-        for no jet but by chance.
-        """
-        whole = np.abs(z10.sum(axis=1, dtype=np.float64) - 1) <= ROUNDING
-        if len(z10) and whole.all() and (z10 >= 0).all():
-            raise InputError(
-                self.path,
-                self.spec.z10,
-                f"are probabilities: none is negative, and they sum to one for each of {len(z10)} "
-                "jets",
-                "Export the model without its softmax, or name the output in front of it in "
-                "latent.head.z10",
-            )
+class LogitCheck:
+    """Finds out whether the outputs `z10` of a head are probabilities instead of logits.
+
+    Those of a softmax lie between 0 and 1 and sum to one for every jet, up to rounding; those of
+    sigmoids lie there. Logits of few jets may do so by chance, those of a dataset do not.
+
+    Parameters
+    ----------
+    head
+        Whose outputs they are.
+    """
+
+    def __init__(self, head: HeadModel) -> None:
+        self._head = head
+        self._jets = 0
+        self._between = self._whole = True
+
+    def add(self, z10: Array) -> None:
+        """Take note of the outputs (N, classes) of some jets."""
+        self._jets += len(z10)
+        total = z10.sum(axis=1, dtype=np.float64)
+        self._between &= bool(((z10 >= 0) & (z10 <= 1 + ROUNDING)).all())
+        self._whole &= bool((np.abs(total - 1) <= ROUNDING).all())
+
+    def require(self) -> None:
+        """Raise `InputError` when all outputs so far are probabilities."""
+        if not self._jets or not self._between:
+            return
+        sums = "sum" if self._whole else "do not sum"
+        layer = "softmax" if self._whole else "sigmoids"
+        raise InputError(
+            self._head.path,
+            self._head.spec.z10,
+            f"are probabilities: all lie between 0 and 1, and they {sums} to one for each of "
+            f"{self._jets} jets",
+            f"Export the model without its {layer}, or name the output of the layer before in "
+            "latent.head.z10",
+        )
 
 
 def write_head(spec: HeadConfig, output: str | Path) -> None:

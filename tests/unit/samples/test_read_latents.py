@@ -25,7 +25,7 @@ from otcal.samples.readers.latents import LatentView
 from otcal.samples.tables import fixed_size_list, read_provenance
 from otcal.steps import read_head, read_latents
 from otcal.tagger.head import Head
-from otcal.tagger.head_model import load_head_model
+from otcal.tagger.head_model import LogitCheck, load_head_model
 from support.heads import CLASSES, HIDDEN, OUTPUTS, WIDTH, write_head
 
 N = 90
@@ -340,23 +340,36 @@ def test_settings_that_do_not_fit_the_head(
             HeadConfig.model_validate(model[1].model_dump() | wrong)
 
 
+@pytest.mark.parametrize(
+    ("layer", "says"),
+    [("Softmax", "they sum to one.*without its softmax"), ("Sigmoid", "do not sum.*its sigmoids")],
+)
 def test_a_head_of_probabilities_is_refused(
-    tmp_path: Path, model: tuple[Head, HeadConfig, Path]
+    tmp_path: Path,
+    model: tuple[Head, HeadConfig, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    layer: str,
+    says: str,
 ) -> None:
     graph = onnx.load(model[1].file)
-    graph.graph.node.append(onnx.helper.make_node("Softmax", ["logits"], ["p"], axis=1))
+    graph.graph.node.append(onnx.helper.make_node(layer, ["logits"], ["p"]))
     graph.graph.output.append(onnx.helper.make_tensor_value_info("p", 1, ["jets", len(CLASSES)]))
-    onnx.save(graph, tmp_path / "softmax.onnx")
+    onnx.save(graph, tmp_path / "more.onnx")
     for output in ("logits", "p"):
-        spec = model[1].model_copy(update={"file": str(tmp_path / "softmax.onnx"), "z10": output})
+        spec = model[1].model_copy(update={"file": str(tmp_path / "more.onnx"), "z10": output})
         head = tmp_path / output / "head.onnx"
         read_head.main(["--spec", spec.model_dump_json(), "--output", str(head)])
-    # A spread of latents as wide as makes some probabilities vanish in single precision.
-    block = write(tmp_path / "latents", "fixed", content() | {"z": 100 * content()["z"]})
+    # A spread of latents as wide as makes some probabilities vanish in single precision. Of single
+    # jets, sigmoids may sum to one.
+    block = write(tmp_path / "latents", "fixed", content() | {"z": 300 * content()["z"]})
+    monkeypatch.setattr(LatentView.iterate, "__defaults__", (1,))
     run(tmp_path / "out.parquet", block, tmp_path / "logits/head.onnx")
+    kept = pq.read_metadata(tmp_path / "out.parquet").num_rows
     (tmp_path / "out.parquet").unlink()
-    with pytest.raises(InputError, match=r"head\.onnx: p: are probabilities.*without its softmax"):
+    says = rf"head\.onnx: p: are probabilities: .*{says}"
+    with pytest.raises(InputError, match=says) as caught:
         run(tmp_path / "out.parquet", block, tmp_path / "p/head.onnx")
+    assert f"for each of {kept} jets" in caught.value.problem
     assert not (tmp_path / "out.parquet").exists()
 
 
@@ -364,12 +377,30 @@ def test_logits_may_look_like_probabilities_of_some_jets(
     model: tuple[Head, HeadConfig, Path],
 ) -> None:
     head = load_head_model(model[2], 1)
-    p = np.random.default_rng(0).dirichlet(np.ones(200), 5000).astype(np.float32)
-    with pytest.raises(InputError, match="each of 5000 jets"):
-        head.require_logits(p)
-    head.require_logits(p[:0])
-    for other in (0.5 * p, np.log(p), np.where(np.arange(200) == 0, -p, p)):
-        head.require_logits(np.concatenate([p, other[:1]]))
+    rng = np.random.default_rng(0)
+    softmax = rng.dirichlet(np.ones(200), 5000).astype(np.float32)
+    sigmoids = rng.uniform(size=(5000, 3)).astype(np.float32)
+    sigmoids[:2] = [[0, 0, 1], [1, 1, 1]]
+
+    def told(*pieces: np.ndarray) -> str:
+        check = LogitCheck(head)
+        for piece in pieces:
+            check.add(piece)
+        try:
+            check.require()
+        except InputError as error:
+            return error.problem
+        return ""
+
+    assert "they sum to one for each of 5000 jets" in told(softmax)
+    assert "do not sum to one for each of 5000 jets" in told(sigmoids)
+    assert "do not sum to one" in told(sigmoids[:1], sigmoids[1:])
+    assert "do not sum to one" in told(softmax, 0.5 * softmax[:1])
+    assert told() == told(softmax[:0]) == ""
+    for outputs in (softmax, sigmoids):
+        negative = np.where(np.arange(outputs.shape[1]) == 0, -0.01, outputs)
+        for other in (np.log(outputs[5:]), negative, 1.01 + outputs):
+            assert told(outputs, other[:1]) == told(other[:1], outputs) == ""
 
 
 def test_a_head_is_one_file(tmp_path: Path, model: tuple[Head, HeadConfig, Path]) -> None:

@@ -32,8 +32,8 @@ from otcal.samples.readers.pieces import (
     require_unweighted,
 )
 from otcal.samples.readers.recipes import MOMENTA
-from otcal.samples.tables import fixed_size_list
-from otcal.tagger.head_model import HeadModel
+from otcal.samples.tables import fixed_size_list, to_numpy
+from otcal.tagger.head_model import HeadModel, LogitCheck
 
 _LOG = logging.getLogger(__name__)
 
@@ -158,6 +158,7 @@ def write_latents(
         kinematics = LatentView(file, spec.files, classes).kinematics
     kind = Kind(classes, (head.width, *head.widths), kinematics)
     ids: list[NDArray[np.int64]] = []
+    outputs = LogitCheck(head)
     rows = 0
     with latent_writer(output, provenance, kind) as writer:
         for path, first_id in paths.values():
@@ -167,7 +168,9 @@ def write_latents(
                 for jets, count in view.iterate(spec.files.rows(file.rows), first_id):
                     rows += count
                     if len(jets):
-                        writer.write_table(_with_layers(jets, head, view, kind))
+                        table = _with_layers(jets, head, view, kind)
+                        outputs.add(to_numpy(table["z10"]))
+                        writer.write_table(table)
                         ids.append(jets["jet_id"].to_numpy())
         kept = sum(map(len, ids))
         if kept == 0:
@@ -175,6 +178,7 @@ def write_latents(
                 spec.where, "files", f"have no jets of {', '.join(classes)}", "Give other files"
             )
         require_distinct(spec.where, ids)
+        outputs.require()
     _LOG.info("%s: %d jets of %d rows; %d dropped", spec.where, kept, rows, rows - kept)
 
 
@@ -189,9 +193,7 @@ def _with_layers(jets: pa.Table, head: HeadModel, view: LatentView, kind: Kind) 
             f"The input of {head.path} takes {head.width}: give head and latents of one tagger",
         )
     z = latent.flatten().to_numpy().reshape(-1, width)
-    layers = head(z)
-    head.require_logits(layers.z10)
-    for name, layer in zip(list(LAYERS)[1:], layers, strict=True):
+    for name, layer in zip(list(LAYERS)[1:], head(z), strict=True):
         jets = jets.append_column(name, fixed_size_list(layer))
     return jets.select(kind.schema.names).cast(kind.schema)
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +94,20 @@ def evaluate(formula: str, **values: np.ndarray) -> np.ndarray:
     return np.asarray(eval(text, {"__builtins__": {}}, functions | values), dtype=np.float64)
 
 
-def write_delphes(path: Path, batches: list[tuple[Events, Candidates]], **changes: Any) -> None:
+def write_delphes(
+    path: Path,
+    batches: list[tuple[Events, Candidates]],
+    weights: Sequence[float] | None = None,
+    without: Collection[str] = (),
+    tree: str = "Delphes",
+    **changes: Any,
+) -> None:
     """Write Pythia's events and their candidates with the branches of Delphes' TreeWriter.
 
     Delphes has no entry for the event as a whole, counts from zero, and keeps the tracks of towers
-    below threshold, of which one is added to each event. `changes` replace members of the branch of
-    candidates by other values for all; None leaves one out.
+    below threshold, of which one is added to each event. All events have the weight 1, or `weights`
+    of their own. `without` are branches that are left out. `changes` replace members of the branch
+    of candidates by other values for all; None leaves one out.
 
     Members have their names and types in Delphes, but not the branch of objects above them, which
     uproot cannot write.
@@ -114,15 +123,22 @@ def write_delphes(path: Path, batches: list[tuple[Events, Candidates]], **change
         else:
             flow = ak.with_field(flow, ak.full_like(flow[key], value), key)
     content["ParticleFlowCandidate"] = flow
+    ends = np.cumsum([len(one) for one, _ in batches])
+    each = np.ones(ends[-1]) if weights is None else np.asarray(weights)
+    assert len(each) == ends[-1]
+    once = np.ones(len(each), dtype=np.int64)
+    content["Event"] = ak.zip({"Weight": ak.unflatten(each.astype(np.float32), once)})
+    content = {name: array for name, array in content.items() if name not in without}
     kinds = {name: ak.type(array).content for name, array in content.items()}
     with uproot.recreate(path) as file:
-        tree = file.mktree(
-            "Delphes",
+        written = file.mktree(
+            tree,
             kinds,
             counter_name=lambda counted: f"{counted}_size",
             field_name=lambda outer, inner: f"{outer}.{inner}" if outer else inner,
         )
-        tree.extend(content)
+        for first, last in pairwise([0, *ends]):  # baskets of their own
+            written.extend({name: array[first:last] for name, array in content.items()})
 
 
 def _particles(events: Events, _: Candidates) -> dict[str, ak.Array]:

@@ -153,6 +153,17 @@ def simulated_by(engine):
     return "|".join(studies) or "(?!)"
 
 
+def read_by(step):
+    """Pattern of the studies, each in front of a dataset, whose files of jets a step reads; none matches when there is none."""
+    places = [
+        f"{name}(?=/jets/{dataset}/)"
+        for name, study in STUDIES.items()
+        for dataset, files in study.samples.items()
+        if files.holds == "jets" and files.step == step
+    ]
+    return "|".join(places) or "(?!)"
+
+
 def training_jets(wildcards):
     """Files of the jets that train and test a study's tagger."""
     return shards(wildcards.study, "training")

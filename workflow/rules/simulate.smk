@@ -56,6 +56,8 @@ rule read_jets:
         results("{study}/logs/read_jets/{dataset}-{shard}.log"),
     benchmark:
         results("{study}/benchmarks/read_jets/{dataset}-{shard}.tsv")
+    wildcard_constraints:
+        study=read_by("read_jets"),
     threads: 1
     resources:
         mem_mb=memory(2000),  # whatever the number of jets: they pass through in pieces
@@ -65,6 +67,29 @@ rule read_jets:
         code=code("read_jets"),
     shell:
         "python -m otcal.steps.read_jets --spec {params.spec:q} --output {output} > {log} 2>&1"
+
+
+rule read_delphes:
+    """Make one shard of jets ({study}, {dataset}, {shard}) of events in a file that Delphes wrote."""
+    input:
+        shard_file,
+    output:
+        results(f"{{study}}/jets/{{dataset}}/{FILES}/{{shard}}.parquet"),
+    log:
+        results("{study}/logs/read_delphes/{dataset}-{shard}.log"),
+    benchmark:
+        results("{study}/benchmarks/read_delphes/{dataset}-{shard}.tsv")
+    wildcard_constraints:
+        study=read_by("read_delphes"),
+    threads: 1
+    resources:
+        mem_mb=memory(3000),  # whatever the number of events: they pass through in pieces
+        runtime=shard_minutes(10),
+    params:
+        spec=shard_spec,
+        code=code("read_delphes"),
+    shell:
+        "python -m otcal.steps.read_delphes --spec {params.spec:q} --output {output} > {log} 2>&1"
 
 
 rule validate_simulation:

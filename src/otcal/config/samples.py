@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from glob import glob, has_magic
 from pathlib import Path, PurePath
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from otcal.config.base import Block
-from otcal.config.simulation import ShardSpec, SimulationConfig
+from otcal.config.selection import Selection
+from otcal.config.simulation import Detector, ShardSpec, SimulationConfig
 from otcal.runtime.errors import InputError
 from otcal.runtime.seeds import derive
 from otcal.samples.classes import CLASSES
 from otcal.samples.flavours import FLAVOURS
 
-Format = Literal["jetclass", "upp", "ftag", "root", "parquet", "hdf5"]
+Format = Literal["jetclass", "upp", "ftag", "root", "parquet", "hdf5", "delphes"]
 Holds = Literal["jets", "scores", "latents"]
 
 FILES = "files"
@@ -61,7 +62,8 @@ class Layout(Block):
         description="jetclass: ROOT files of JetClass; upp: HDF5 of the top-pair data set "
         "(Zenodo 10371998); ftag: HDF5 with ATLAS's variables; root, parquet, hdf5: other files, "
         "with `columns` where their names are not ours. hdf5 has no jets, only what taggers made "
-        "of them."
+        "of them. delphes: ROOT files of events that Delphes wrote, of which jets are made with "
+        "`simulation.selection` and `simulation.detector.position_eta`."
     )
     holds: Holds = Field(
         "jets",
@@ -83,7 +85,8 @@ class Layout(Block):
     labels: Labels | None = Field(
         None,
         description="What labels the jets; null is what the format has: columns label_<class>, "
-        "or the hadron flavour of upp and ftag, of which jets of tau leptons (15) are dropped.",
+        "the hadron flavour of upp and ftag, of which jets of tau leptons (15) are dropped, or the "
+        "generated particles of delphes, as in the simulation.",
     )
     normalise: bool = Field(
         False,
@@ -93,14 +96,16 @@ class Layout(Block):
     ignore_weights: bool = Field(
         False,
         description="Count every jet once although the files have a column whose name contains "
-        "weight. Without it such a column is an error: a calibration made of jets that do not "
-        "count alike would be one to the wrong spectrum.",
+        "weight (of delphes: although the weights of events differ). Without it that is an error: "
+        "a calibration made of jets that do not count alike would be one to the wrong spectrum.",
     )
 
     @model_validator(mode="after")
     def _fits_what_it_holds(self) -> Self:
         if self.holds == "jets" and self.format == "hdf5":
             raise ValueError("format hdf5 is not one of jets: those in HDF5 are upp or ftag")
+        if self.format == "delphes":
+            self._is_of_events()
         if self.holds != "scores" and self.normalise:
             raise ValueError("normalise is of probabilities: it needs holds: scores")
         # Classes of latents are those of the head.
@@ -110,14 +115,27 @@ class Layout(Block):
                 raise ValueError(f"labels name {name}, which is not one of {', '.join(known)}")
         return self
 
+    def _is_of_events(self) -> None:
+        """Raise `ValueError` for what has no meaning in files of events."""
+        if self.holds != "jets":
+            raise ValueError("format delphes holds jets: what taggers made of them is elsewhere")
+        if self.columns or self.unit or self.tree != Layout.model_fields["tree"].default:
+            raise ValueError(
+                "columns, unit and tree are none of format delphes, whose branches are known: "
+                "leave them out"
+            )
+        if self.labels is not None and not self.labels.all:
+            raise ValueError(
+                "labels.column: format delphes has no jets that a column could label; leave labels "
+                "out, for labels by the generated particles, or give one class for all jets"
+            )
 
-class ReadSpec(Block):
-    """Everything that decides the bytes of one file of jets that were read from another one."""
+
+class PartSpec(Block):
+    """Which part of a file is read into one file of jets."""
 
     file: str = Field(description="File to read.")
-    like: str = Field(description="File of the same dataset that it must have the columns of.")
-    layout: Layout
-    classes: tuple[str, ...] = Field(description="Names of the classes of the study.")
+    like: str = Field(description="File of the same dataset that it must go together with.")
     part: int = Field(ge=0, description="Which of `parts`, from 0.")
     parts: int = Field(gt=0, description="Consecutive parts of the file, of equal length.")
     first_id: int = Field(ge=0, description="Id of the file's first jet, if it has no ids.")
@@ -126,6 +144,22 @@ class ReadSpec(Block):
     def entries(self, rows: int) -> tuple[int, int]:
         """Return first and last (exclusive) row of the part of a file with so many rows."""
         return rows * self.part // self.parts, rows * (self.part + 1) // self.parts
+
+
+class ReadSpec(PartSpec):
+    """Everything that decides the bytes of one file of jets that were read from another one."""
+
+    layout: Layout
+    classes: tuple[str, ...] = Field(description="Names of the classes of the study.")
+
+
+class ReadDelphesSpec(PartSpec):
+    """Everything that decides the bytes of one file of jets that were made of Delphes' events."""
+
+    selection: Selection = Field(description="Jets that are kept, and what labels them.")
+    position_eta: bool = Field(description="As that of `Detector`.")
+    label: str | None = Field(description="Class of all jets; null labels them by the truth.")
+    ignore_weights: bool = Field(description="Count events alike although their weights differ.")
 
 
 class Files(Layout):
@@ -199,26 +233,32 @@ class Files(Layout):
                     )
         return result
 
-    def shards(self, where: str, classes: tuple[str, ...]) -> dict[tuple[str, int], ReadSpec]:
+    @property
+    def step(self) -> Literal["read_jets", "read_delphes"]:
+        """Step that reads files of jets: that for Delphes needs the code that makes jets."""
+        return "read_delphes" if self.format == "delphes" else "read_jets"
+
+    def shards(
+        self, where: str, selection: Selection, detector: Detector
+    ) -> dict[tuple[str, int], ReadSpec | ReadDelphesSpec]:
         """Return what is read into each shard of jets by (`FILES`, number); errors as `found`.
 
         Parameters
         ----------
         where
             Name of the block in error messages.
-        classes
-            Names of the classes of the study.
+        selection, detector
+            Those of the study: its classes, and how jets are made of events.
         """
         files = self.found(where)
-        layout = Layout.model_validate(self.model_dump(include=set(Layout.model_fields)))
         first_ids = _first_ids(files, where)
         jobs = [(name, part) for name in files for part in range(*self.taken)]
         return {
-            (FILES, number): ReadSpec(
+            (FILES, number): self._shard(
+                selection,
+                detector,
                 file=files[name],
                 like=next(iter(files.values())),
-                layout=layout,
-                classes=classes,
                 part=part,
                 parts=self.parts,
                 first_id=first_ids[name],
@@ -226,6 +266,20 @@ class Files(Layout):
             )
             for number, (name, part) in enumerate(jobs)
         }
+
+    def _shard(
+        self, selection: Selection, detector: Detector, **part: Any
+    ) -> ReadSpec | ReadDelphesSpec:
+        if self.step == "read_delphes":
+            return ReadDelphesSpec(
+                selection=selection,
+                position_eta=detector.position_eta,
+                label=self.labels.all if self.labels else None,
+                ignore_weights=self.ignore_weights,
+                **part,
+            )
+        layout = Layout.model_validate(self.model_dump(include=set(Layout.model_fields)))
+        return ReadSpec(layout=layout, classes=selection.classes, **part)
 
     def with_ids(self, where: str) -> dict[str, tuple[str, int]]:
         """Return path, and the id of the first row, of each file by its name; errors as `found`."""
@@ -240,6 +294,7 @@ class Files(Layout):
 
 
 Samples = dict[str, Files]
+Shard = ShardSpec | ReadSpec | ReadDelphesSpec
 
 
 def _first_ids(files: Mapping[str, str], where: str) -> dict[str, int]:
@@ -306,7 +361,7 @@ def _fixed(pattern: str) -> PurePath:
 
 def shards(
     study: str, simulation: SimulationConfig, samples: Mapping[str, Files]
-) -> dict[str, dict[tuple[str, int], ShardSpec | ReadSpec]]:
+) -> dict[str, dict[tuple[str, int], Shard]]:
     """Return the shards of all datasets of jets of a study, by dataset and then (process, number).
 
     Datasets of `samples` are read from files, those of `simulation` that are not there are made.
@@ -317,14 +372,15 @@ def shards(
     InputError
         For a pattern without files, or two files of the same name.
     """
-    classes = simulation.selection.classes
-    result: dict[str, dict[tuple[str, int], ShardSpec | ReadSpec]] = {}
+    result: dict[str, dict[tuple[str, int], Shard]] = {}
     for name in simulation.datasets.keys() - samples:
         result[name] = dict(simulation.shards(name).items())
     for name, files in samples.items():
         if files.holds != "jets":
             continue
-        result[name] = dict(files.shards(f"{study}.samples.{name}", classes).items())
+        where = f"{study}.samples.{name}"
+        made = files.shards(where, simulation.selection, simulation.detector)
+        result[name] = dict(made.items())
     return result
 
 

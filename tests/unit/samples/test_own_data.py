@@ -224,8 +224,8 @@ def test_an_example_reads_files(
         for pattern in files.files:
             path = Path(re.sub(r"\[(\d)-\d\]", r"\1", pattern).replace("*", "x"))
             write(path, files.format, make_jets)
-        classes = studies[study].simulation.selection.classes
-        first = next(iter(files.shards(name, classes).values()))
+        simulation = studies[study].simulation
+        first = next(iter(files.shards(name, simulation.selection, simulation.detector).values()))
         write_jets(first, tmp_path / "0.parquet", {})
         assert 0 < row_count(tmp_path / "0.parquet") <= N
 

@@ -16,6 +16,8 @@ from uproot.containers import AsVector
 from uproot.interpretation.objects import AsObjects
 
 from otcal.config.samples import Files, Layout, ReadSpec
+from otcal.config.selection import Selection
+from otcal.config.simulation import Detector
 from otcal.runtime.errors import InputError
 from otcal.samples.classes import CLASSES
 from otcal.samples.flavours import FLAVOURS
@@ -127,7 +129,8 @@ def test_parts_of_a_file_are_the_file(
     pieces = []
     with readers.open_columns(path) as file:
         view = reading.View(file, Layout(format="jetclass"), CLASSES)
-        for spec in files.shards("samples.x", CLASSES).values():
+        for spec in files.shards("samples.x", Selection(), Detector()).values():
+            assert isinstance(spec, ReadSpec)
             first, last = spec.entries(file.rows)
             pieces += [table for table, _ in view.iterate(first, last, spec.first_id, 50)]
     back = pa.concat_tables(pieces)
@@ -472,7 +475,7 @@ def test_ids_stay_when_files_move(tmp_path: Path) -> None:
         files = Files(
             files=(str(tmp_path / place / "*/HToBB_*.root"),), format="jetclass", jets=10, parts=2
         )
-        shards = files.shards("samples", CLASSES)
+        shards = files.shards("samples", Selection(), Detector())
         assert list(shards) == [("files", number) for number in range(4)]
         ids.append([(spec.first_id, spec.part) for spec in shards.values()])
     assert ids[0] == ids[1]

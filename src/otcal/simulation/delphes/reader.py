@@ -14,9 +14,9 @@ Delphes 3.5.0, and that of the momentum later.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import awkward as ak
 import numpy as np
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from otcal.runtime.errors import InputError
 from otcal.samples.readers.files import damage_named, open_tree
+from otcal.simulation.detector.card import Floats, Ints
 from otcal.simulation.detector.particles import Candidates
 from otcal.simulation.generator import Events
 
@@ -44,6 +45,142 @@ _SOURCES = {
 
 Columns = dict[str, NDArray[Any]]
 
+WEIGHT = "Event.Weight"
+_MEMBERS = {
+    **{"pt": "PT", "eta": "CtgTheta", "phi": "Phi", "mass": "Mass", "eta_position": "EtaOuter"},
+    **{"d0": "D0", "d0_error": "ErrorD0", "dz": "DZ", "dz_error": "ErrorDZ"},
+}
+"""What the numbers of `Candidates` are made from."""
+
+
+class Piece(NamedTuple):
+    """Some events of a file."""
+
+    first: int
+    """Entry of the first one."""
+    events: int
+    """How many they are."""
+    record: Events | None
+    """Generated particles, where these are read."""
+    candidates: Candidates
+    """Energy-flow candidates."""
+
+
+class DelphesFile:
+    """A file that is open.
+
+    Parameters
+    ----------
+    path
+        Where it is.
+    tree
+        Its TTree.
+    """
+
+    def __init__(self, path: str | Path, tree: Any) -> None:
+        self.path, self._tree = path, tree
+        self.events = int(tree.num_entries)
+        # Branches of objects hold those of their members; files of other writers have no levels.
+        self._there = {name.rpartition("/")[2] for name in tree.keys(recursive=True)}
+
+    def require(self, *branches: str) -> None:
+        """Raise `InputError` when one of these `BRANCHES`, or a member of it, is not there."""
+        for branch in branches:
+            for member in BRANCHES[branch]:
+                if f"{branch}.{member}" not in self._there:
+                    raise InputError(
+                        self.path,
+                        f"{branch}.{member}",
+                        "no such branch",
+                        f"The card's TreeWriter needs 'add Branch {_SOURCES[branch]}', in Delphes "
+                        "3.5 or later",
+                    )
+
+    def weights(self) -> Floats:
+        """Return the different weights of the events, sorted; none for a file without weights.
+
+        Raises
+        ------
+        InputError
+            When the file is damaged there.
+        """
+        if WEIGHT not in self._there:
+            return np.empty(0)
+        with damage_named(self.path):
+            weights = ak.to_numpy(ak.flatten(self._tree[WEIGHT].array(), axis=None))
+        return np.unique(weights, equal_nan=False)
+
+    def iterate(
+        self, first: int, last: int, batch: int, position_eta: bool = True, truth: bool = True
+    ) -> Iterator[Piece]:
+        """Yield the events from `first` to `last` (exclusive), at most `batch` at a time.
+
+        Parameters
+        ----------
+        first, last
+            Entries.
+        batch
+            Events in memory at once.
+        position_eta
+            As `otcal.config.simulation.Detector.position_eta`.
+        truth
+            Whether the generated particles are read.
+
+        Raises
+        ------
+        InputError
+            For a file without one of `BRANCHES` that is read, one that is damaged there, and NaN or
+            infinite values.
+        """
+        branches = list(BRANCHES) if truth else ["ParticleFlowCandidate"]
+        self.require(*branches)
+        names = [f"{branch}.{member}" for branch in branches for member in BRANCHES[branch]]
+        span = {"entry_start": first, "entry_stop": last}
+        with damage_named(self.path):
+            # uproot keeps the baskets that reach into the next piece: none is read twice.
+            for arrays in self._tree.iterate(names, step_size=batch, how=dict, **span):
+                record = _events(*_columns(arrays, "Particle")) if truth else None
+                candidates = self._candidates(first, arrays, position_eta)
+                yield Piece(first, len(arrays[names[0]]), record, candidates)
+                first += batch
+
+    def _candidates(self, first: int, arrays: Any, position_eta: bool) -> Candidates:
+        found = _candidates(*_columns(arrays, "ParticleFlowCandidate"), position_eta)
+        # Tracks of towers below threshold stay in the file; NaN is not below zero.
+        found = found.take(~(found.pt <= 0))
+        for ours, theirs in _MEMBERS.items():
+            bad = ~np.isfinite(getattr(found, ours))
+            if bad.any():
+                raise InputError(
+                    self.path,
+                    f"ParticleFlowCandidate.{theirs}",
+                    f"has NaN or infinite values (first: entry {first + found.event[bad][0]})",
+                    "Make the file again without these events",
+                )
+        return found
+
+
+@contextmanager
+def open_delphes(path: str | Path) -> Iterator[DelphesFile]:
+    """Open a file of Delphes.
+
+    Raises
+    ------
+    InputError
+        For a file that is missing, damaged, truncated, or without the TTree `TREE`.
+    """
+    with damage_named(path):
+        try:
+            tree = open_tree(path, TREE)
+        except InputError as error:
+            if error.field != TREE:
+                raise
+            remedy = f"{error.remedy}. Give another `format` if Delphes did not write it"
+            raise InputError(path, TREE, error.problem, remedy) from None
+        file = DelphesFile(path, tree)
+    with closing(tree.file):
+        yield file
+
 
 def read(
     path: str | Path, batch: int, position_eta: bool = True
@@ -62,47 +199,22 @@ def read(
     Raises
     ------
     InputError
-        For a file that is missing, damaged, truncated, or without one of `BRANCHES`.
+        As `open_delphes` and `DelphesFile.iterate`.
     """
-    with damage_named(path):
-        tree = open_tree(path, TREE)
-        with closing(tree.file):
-            _require_branches(path, tree)
-            total = int(tree.num_entries)
-            for first in range(0, total, batch):
-                last = min(first + batch, total)
-                offsets, particles = _columns(tree, "Particle", first, last)
-                starts, candidates = _columns(tree, "ParticleFlowCandidate", first, last)
-                yield _events(offsets, particles), _candidates(starts, candidates, position_eta)
+    with open_delphes(path) as file:
+        for piece in file.iterate(0, file.events, batch, position_eta):
+            assert piece.record is not None
+            yield piece.record, piece.candidates
 
 
-def _require_branches(path: str | Path, tree: Any) -> None:
-    # Branches of objects hold those of their members; files of other writers may have no levels.
-    there = {name.rpartition("/")[2] for name in tree.keys(recursive=True)}
-    for branch, members in BRANCHES.items():
-        for member in members:
-            if f"{branch}.{member}" not in there:
-                raise InputError(
-                    path,
-                    f"{branch}.{member}",
-                    "no such branch",
-                    f"The card's TreeWriter needs 'add Branch {_SOURCES[branch]}', in Delphes 3.5 "
-                    "or later",
-                )
-
-
-def _columns(tree: Any, branch: str, first: int, last: int) -> tuple[NDArray[np.int64], Columns]:
+def _columns(arrays: Any, branch: str) -> tuple[Ints, Columns]:
     """Return where each event begins and ends, and the members, one event after the other."""
-    arrays = {
-        name: tree[f"{branch}.{name}"].array(entry_start=first, entry_stop=last)
-        for name in BRANCHES[branch]
-    }
-    counts = ak.to_numpy(ak.num(arrays["PID"])).astype(np.int64)
-    flat = {name: ak.to_numpy(ak.flatten(array)) for name, array in arrays.items()}
+    counts = ak.to_numpy(ak.num(arrays[f"{branch}.PID"])).astype(np.int64)
+    flat = {name: ak.to_numpy(ak.flatten(arrays[f"{branch}.{name}"])) for name in BRANCHES[branch]}
     return np.concatenate([[0], np.cumsum(counts)]), flat
 
 
-def _events(offsets: NDArray[np.int64], flat: Columns) -> Events:
+def _events(offsets: Ints, flat: Columns) -> Events:
     """Return event records: as Pythia's, without the entry for the event as a whole.
 
     `status` is Delphes' own, which is positive for particles that decayed, too.
@@ -122,11 +234,11 @@ def _events(offsets: NDArray[np.int64], flat: Columns) -> Events:
     )
 
 
-def _candidates(offsets: NDArray[np.int64], flat: Columns, position_eta: bool) -> Candidates:
+def _candidates(offsets: Ints, flat: Columns, position_eta: bool) -> Candidates:
     charged = flat["Charge"] != 0
     values = {name: flat[name].astype(np.float64) for name in BRANCHES["ParticleFlowCandidate"]}
     eta = np.arcsinh(values["CtgTheta"])
-    result = Candidates(
+    return Candidates(
         event=np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)),
         pid=flat["PID"].astype(np.int64),
         charge=values["Charge"],
@@ -140,4 +252,3 @@ def _candidates(offsets: NDArray[np.int64], flat: Columns, position_eta: bool) -
         dz=np.where(charged, values["DZ"], 0.0),
         dz_error=np.where(charged, values["ErrorDZ"], 0.0),
     )
-    return result.take(result.pt > 0)  # tracks of towers below threshold stay in the file

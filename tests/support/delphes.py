@@ -94,6 +94,13 @@ def evaluate(formula: str, **values: np.ndarray) -> np.ndarray:
     return np.asarray(eval(text, {"__builtins__": {}}, functions | values), dtype=np.float64)
 
 
+def simulated(process: str, events: int = 12, seed: int = 3) -> tuple[Events, Candidates]:
+    """Return events of Pythia and what the detector as array code makes of them."""
+    record = Generator(process, Variation(), seed).next_batch(events)
+    rng = np.random.default_rng(seed)
+    return record, detect(record.stable(), Detector(), Variation(), rng)
+
+
 def write_delphes(
     path: Path,
     batches: list[tuple[Events, Candidates]],

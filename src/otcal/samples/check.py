@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from otcal.config.samples import Labels, Layout
 from otcal.runtime.errors import InputError
 from otcal.samples.classes import CLASSES
 from otcal.samples.flavours import FLAVOURS
+from otcal.samples.found import Found
 from otcal.samples.latents import LATENT_SCHEMA, LAYERS, Kind, iterate_latents, told_kind
 from otcal.samples.readers.files import ColumnFile, HdfFile, ParquetFile, RootFile, open_columns
 from otcal.samples.readers.jets import View
@@ -27,7 +27,12 @@ from otcal.samples.readers.outputs import PROBABILITIES, id_column, iterate_scor
 from otcal.samples.readers.pieces import require_distinct, require_unweighted, weight_column
 from otcal.samples.scores import score_schema
 from otcal.samples.tables import read_provenance, to_numpy
+from otcal.simulation.delphes.check import examine as examine_delphes
+from otcal.simulation.delphes.reader import TREE as DELPHES
+from otcal.simulation.delphes.reader import recognised
 
+TREE = "tree"
+"""TTree of ROOT files when no other is named."""
 RANGES = ("jet_pt", "jet_eta", "jet_nparticles")
 """Columns whose smallest and largest value are told."""
 FEWEST = 8
@@ -45,43 +50,6 @@ OUR_SCORES = {"column": "label", "values": dict(enumerate(FLAVOURS)) | {-1: None
 """What labels the jets of our own files of scores."""
 
 
-@dataclass
-class Found:
-    """What was found in a file.
-
-    `counts` are the jets of each class, `ranges` smallest and largest values, `weights` a column of
-    weights, `uses` what can be done, `lacks` why something cannot, by study.
-    """
-
-    path: str
-    format: str
-    rows: int
-    counts: dict[str, int] = field(default_factory=dict)
-    dropped: int = 0
-    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
-    absent: list[str] = field(default_factory=list)
-    weights: str | None = None
-    uses: list[str] = field(default_factory=list)
-    lacks: list[str] = field(default_factory=list)
-    ids: list[NDArray[np.int64]] = field(default_factory=list)
-
-    def lines(self) -> Iterator[str]:
-        """Yield what a reader is to know."""
-        yield f"{self.path}: {self.format}, {self.rows} jets"
-        if self.counts:
-            yield "  jets of each class: " + ", ".join(f"{k} {n}" for k, n in self.counts.items())
-        if self.dropped:
-            yield f"  dropped: {self.dropped} (label of no class, or no constituents)"
-        for name, (low, high) in self.ranges.items():
-            yield f"  {name}: {low:.6g} to {high:.6g}"
-        if self.absent:
-            yield f"  not there, nor to be computed: {', '.join(self.absent)}"
-        if self.weights:
-            yield f"  weights: {self.weights} is read by nothing: needed is ignore_weights: true"
-        yield from (f"  can be used: {use}" for use in self.uses)
-        yield from (f"  cannot be used: {lack}" for lack in self.lacks)
-
-
 def likeliest(file: ColumnFile) -> str:
     """Return the format that a file seems to be in, by its kind and columns."""
     if isinstance(file, HdfFile):
@@ -93,7 +61,7 @@ def likeliest(file: ColumnFile) -> str:
     return "parquet"
 
 
-def examine(path: str | Path, layout: Layout | None = None, tree: str = "tree") -> Found:
+def examine(path: str | Path, layout: Layout | None = None, tree: str = TREE) -> Found:
     """Read a file whole, piece by piece, and return what it offers.
 
     Parameters
@@ -110,6 +78,8 @@ def examine(path: str | Path, layout: Layout | None = None, tree: str = "tree") 
     InputError
         For a file that cannot be read.
     """
+    if layout.format == "delphes" if layout else tree in (TREE, DELPHES) and recognised(path):
+        return examine_delphes(path, layout)
     with open_columns(path, layout.tree if layout else tree) as file:
         found = Found(str(path), layout.format if layout else likeliest(file), file.rows)
         if layout and layout.holds != "jets":
@@ -311,7 +281,7 @@ def _scores(file: ColumnFile, layout: Layout, found: Found) -> None:
     )
 
 
-def check(files: Sequence[str], layout: str | None = None, tree: str = "tree") -> int:
+def check(files: Sequence[str], layout: str | None = None, tree: str = TREE) -> int:
     """Print what files offer.
 
     Parameters
@@ -360,4 +330,4 @@ def _layout(text: str | None, tree: str) -> Layout | None:
         layout = Layout.model_validate_json(text)
     except ValidationError as error:
         raise InputError("--layout", *describe(error, Layout)) from None
-    return layout if layout.tree != "tree" else layout.model_copy(update={"tree": tree})
+    return layout if layout.tree != TREE else layout.model_copy(update={"tree": tree})

@@ -12,12 +12,21 @@ import h5py
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 
+from otcal.config.samples import Files, ReadDelphesSpec
+from otcal.config.selection import Selection
+from otcal.config.simulation import Detector
+from otcal.config.study import load_settings
 from otcal.samples import check, scores, tables
 from otcal.samples.flavours import FLAVOURS
 from otcal.samples.jets import write_jets
 from otcal.samples.latents import LAYERS, Kind, latent_writer
 from otcal.samples.scores import Scores
+from otcal.simulation.delphes import jets as making
+from otcal.simulation.delphes.check import SELECTIONS
+from support.checkout import ROOT
+from support.delphes import simulated, write_delphes
 from support.layouts import write_ftag, write_jetclass, write_upp
 
 MakeJets = Callable[..., pa.Table]
@@ -70,6 +79,72 @@ def test_atlas_variables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "a.h5: jets/mcEventWeight: seems to be a weight" in capsys.readouterr().err
     assert check.check([str(tmp_path / "a.h5")], '{"format": "ftag", "ignore_weights": true}') == 0
     assert "can be used: jets of the simplex study" in capsys.readouterr().out
+
+
+def test_delphes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "events.root"
+    batches = [simulated("Tbqq"), simulated("QCD")]
+    write_delphes(path, batches)
+    for tree in ("tree", "Delphes"):
+        assert check.check([str(path)], tree=tree) == 0
+        first, latent, simplex = capsys.readouterr().out.splitlines()
+        assert first == f"{path}: delphes, 24 events"
+        assert latent.startswith(
+            "  can be used: jets of the latent study, from the tagger on (samples: format: delphes)"
+        )
+        assert "R = 0.8, 500 to 1000 GeV, |eta| < 2 in config.yaml): QCD " in latent
+        assert ", Tbqq " in latent
+        assert "Hbb" not in latent
+        assert "R = 0.4, 20 to 250 GeV, |eta| < 2.5 in config.yaml): b " in simplex
+    # The jets that a study with these settings reads.
+    layout = {"format": "delphes", "labels": {"all": "c"}}
+    assert check.check([str(path)], json.dumps(layout)) == 0
+    _, line = capsys.readouterr().out.splitlines()
+    files = Files.model_validate(layout | {"files": [str(path)], "jets": 1})
+    (spec,) = files.shards("samples.x", SELECTIONS["simplex"], Detector()).values()
+    assert isinstance(spec, ReadDelphesSpec)
+    making.write_jets(spec, tmp_path / "0.parquet", {})
+    assert line.endswith(f"in config.yaml): c {tables.row_count(tmp_path / '0.parquet')}")
+    assert "(samples: format: delphes, labels: {all: c})" in line
+    monkeypatch.setitem(SELECTIONS, "latent", Selection(pt_min=6000, pt_max=6400))
+    assert check.check([str(path)]) == 0
+    assert "cannot be used: jets of the latent study (no event has one" in capsys.readouterr().out
+
+
+def test_delphes_selections_are_those_of_the_configuration() -> None:
+    loaded = load_settings(yaml.safe_load((ROOT / "config.yaml").read_text()))
+    studies = {"latent": loaded.latent, "simplex": loaded.simplex}
+    assert {name: study.simulation.selection for name, study in studies.items()} == SELECTIONS
+
+
+def test_delphes_without_something(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "events.root"
+    batches = [simulated("QCD")]
+    write_delphes(path, batches, np.arange(12))
+    assert check.check([str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "weights: Event.Weight is read by nothing: needed is ignore_weights: true" in said
+    assert check.check([str(path)], '{"format": "delphes"}') == 1
+    assert "events.root: Event.Weight: is different" in capsys.readouterr().err
+    assert check.check([str(path)], '{"format": "delphes", "ignore_weights": true}') == 0
+    capsys.readouterr()
+    write_delphes(path, batches, without=["Particle"])
+    assert check.check([str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "cannot be used: jets of the latent study (Particle.PID: no such branch. The" in said
+    assert "cannot be used: jets of the simplex study (Particle.PID" in said
+    assert "of the latent study without truth, source or target, all of one class" in said
+    write_delphes(path, batches, without=["ParticleFlowCandidate"])
+    assert check.check([str(path)]) == 1
+    said = capsys.readouterr().out
+    assert "can be used" not in said
+    assert "add Branch EFlowMerger/eflow ParticleFlowCandidate ParticleFlowCandidate" in said
+    content = path.read_bytes()
+    path.write_bytes(content[:-100])
+    assert check.check([str(path)]) == 1
+    assert f"events.root: file: is truncated: {len(content) - 100} of" in capsys.readouterr().err
 
 
 def test_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

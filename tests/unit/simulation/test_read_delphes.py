@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from otcal.config.samples import Files, ReadDelphesSpec
 from otcal.config.selection import Selection
-from otcal.config.simulation import Detector, ShardSpec, Variation
+from otcal.config.simulation import Detector, ShardSpec
 from otcal.runtime.errors import InputError
 from otcal.runtime.fingerprint import closure
 from otcal.samples.classes import CLASSES
@@ -24,11 +24,10 @@ from otcal.samples.tables import read_provenance, to_numpy
 from otcal.simulation.delphes import jets as making
 from otcal.simulation.delphes.reader import open_delphes
 from otcal.simulation.detector.particles import Candidates
-from otcal.simulation.detector.response import detect
-from otcal.simulation.generator import Events, Generator
+from otcal.simulation.generator import Events
 from otcal.simulation.output import labelled_jets
 from otcal.steps import read_delphes
-from support.delphes import write_delphes
+from support.delphes import simulated, write_delphes
 
 Batch = tuple[Events, Candidates]
 
@@ -42,16 +41,10 @@ EVENTS = 12
 """Of each process."""
 
 
-def simulated(process: str, events: int = EVENTS, seed: int = 3) -> Batch:
-    record = Generator(process, Variation(), seed).next_batch(events)
-    rng = np.random.default_rng(seed)
-    return record, detect(record.stable(), Detector(), Variation(), rng)
-
-
 @pytest.fixture(scope="module")
 def mixed() -> list[Batch]:
     """Events of all classes of jets."""
-    return [simulated(process) for process in CLASSES]
+    return [simulated(process, EVENTS) for process in CLASSES]
 
 
 @pytest.fixture(scope="module")

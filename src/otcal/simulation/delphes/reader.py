@@ -182,6 +182,26 @@ def open_delphes(path: str | Path) -> Iterator[DelphesFile]:
         yield file
 
 
+def recognised(path: str | Path) -> bool:
+    """Tell whether a file is one of ROOT with the TTree `TREE`.
+
+    Raises
+    ------
+    InputError
+        For a file that is missing, and one of ROOT that is damaged or truncated.
+    """
+    with damage_named(path), Path(path).open("rb") as stream:
+        if stream.read(4) != b"root":
+            return False
+    try:
+        with open_delphes(path):
+            return True
+    except InputError as error:
+        if error.field != TREE:
+            raise
+        return False
+
+
 def read(
     path: str | Path, batch: int, position_eta: bool = True
 ) -> Iterator[tuple[Events, Candidates]]:

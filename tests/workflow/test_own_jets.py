@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,6 +17,7 @@ from otcal.runtime.errors import InputError
 from otcal.samples.jets import JET_SCHEMA
 from otcal.samples.tables import to_numpy
 from support.checkout import ROOT, SMOKE, Checkout
+from support.delphes import simulated, write_delphes
 from support.layouts import write_ftag, write_jetclass, write_upp
 from support.settings import configured
 
@@ -68,6 +70,33 @@ def test_a_study_of_existing_files_simulates_nothing(checkout: Checkout) -> None
     }
 
 
+def test_delphes_has_a_rule_of_its_own(checkout: Checkout) -> None:
+    touch(checkout, "data/a.root", "data/b.root", "data/mine.h5")
+    latent = {"source": existing("data/*.root", "delphes", parts=3)}
+    latent["target"] = existing("data/a.root")
+    # In the other study the same names of datasets are of other formats.
+    simplex = {
+        "training": existing("data/mine.h5", "ftag"),
+        "data": existing("data/b.root", "delphes"),
+    }
+    content = {"latent": {"samples": latent}, "simplex": {"samples": simplex}}
+    content["latent"]["samples"]["training"] = existing("data/b.root", "delphes")
+    presets = preset(checkout, content)
+    planned, before = checkout.planned("latent", presets=presets), checkout.planned("latent")
+    assert planned.pop("read_delphes") == 1 + 2 * 3
+    assert planned.pop("read_jets") == 1
+    assert "simulate" not in planned
+    before.pop("simulate")
+    assert planned == before
+    planned = checkout.planned("simplex", presets=presets)
+    assert (planned["read_jets"], planned["read_delphes"]) == (1, 1)
+    assert planned["simulate"] > 0
+    done = checkout.snakemake(
+        "--dry-run", "results/smoke/latent/jets/other/files/0.parquet", presets=presets
+    )
+    assert done.returncode != 0
+
+
 def test_one_dataset_may_be_read_and_the_others_simulated(checkout: Checkout) -> None:
     touch(checkout, "data/mine.h5")
     samples = {"training": existing("data/mine.h5", "ftag")}
@@ -115,6 +144,14 @@ def test_files_that_are_not_there_stop_the_plan(checkout: Checkout) -> None:
         ({"jets": 99}, ["samples.source.jets", "9.9 jets for splits.validation"]),
         ({"labels": {"column": "y", "values": {"5": "beauty"}}}, ["labels name beauty", "Hbb"]),
         ({"labels": {"all": "QCD", "column": "y"}}, ["samples.source.labels", "column and values"]),
+        (
+            {"format": "delphes", "labels": {"column": "y", "values": {"5": "Hbb"}}},
+            ["samples.source", "no jets that a column could label", "by the generated particles"],
+        ),
+        ({"format": "delphes", "tree": "mine"}, ["samples.source", "columns, unit and tree"]),
+        ({"format": "delphes", "unit": "GeV"}, ["samples.source", "leave them out"]),
+        ({"format": "delphes", "columns": {"jet_pt": "pt"}}, ["samples.source", "leave them out"]),
+        ({"format": "delphes", "holds": "latents"}, ["samples.source", "holds jets"]),
     ],
 )
 def test_a_mistake_names_key_and_remedy(block: dict[str, Any], says: list[str]) -> None:
@@ -185,6 +222,34 @@ def test_shards_are_read(checkout: Checkout, make_jets: MakeJets) -> None:
     assert (
         "part_dzerr" in (checkout.path / jets / "simplex/logs/read_jets/training-0.log").read_text()
     )
+    assert checkout.planned(*targets, presets=presets) == {}
+
+
+def test_events_of_delphes_are_read(checkout: Checkout) -> None:
+    """Of one file the jets of both studies: with the settings of each."""
+    data = checkout.path / "data"
+    data.mkdir()
+    write_delphes(data / "top.root", [simulated("ttbar", 30)])
+    samples = {"data": existing("data/top.root", "delphes", parts=2)}
+    content: dict[str, Any] = {
+        "simplex": {"samples": samples},
+        "latent": {"samples": {"target": existing("data/top.root", "delphes")}},
+    }
+    presets = preset(checkout, content)
+    jets = "results/smoke/{}/jets/{}/files/{}.parquet"
+    targets = [jets.format(*one) for one in (("simplex", "data", 0), ("simplex", "data", 1))]
+    targets.append(jets.format("latent", "target", 0))
+    done = checkout.snakemake(*targets, presets=presets)
+    assert done.returncode == 0, done.stderr[-5000:]
+    first, second, boosted = (pq.read_table(checkout.path / target) for target in targets)
+    pt = np.concatenate([to_numpy(one["jet_pt"]) for one in (first, second)])
+    assert len(pt) > 30
+    assert ((pt > 20) & (pt < 250)).all()
+    assert not set(first["jet_id"].to_pylist()) & set(second["jet_id"].to_pylist())
+    assert "label_b" in first.column_names
+    assert "label_QCD" in boosted.column_names
+    log = checkout.path / "results/smoke/simplex/logs/read_delphes/data-1.log"
+    assert f"top.root: {len(second)} jets in the events from 15 to 30" in log.read_text()
     assert checkout.planned(*targets, presets=presets) == {}
 
 

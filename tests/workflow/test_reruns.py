@@ -5,6 +5,7 @@ Planned by Snakemake on the state after a run whose outputs are placeholders, wh
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterable
 from fnmatch import fnmatch
@@ -415,6 +416,75 @@ def test_an_edit_of_the_code_reruns_what_can_execute_it(
 ) -> None:
     edited.edit(f"src/otcal/{module}", *edit)
     check(plans[""], edited.plans({})[0], consumers(plans[""], patterns, STUDIES))
+
+
+# Datasets of the latent study that are read from files, one by each rule that does so.
+SAMPLES = {
+    "source": {"format": "delphes", "files": ["data/events.root"], "jets": 1000, "parts": 2},
+    "target": {"format": "jetclass", "files": ["data/jets.root"], "jets": 1000},
+}
+# What consumes settings there; the other study has none of these.
+READERS: dict[str, tuple[Any, list[str]]] = {
+    "latent.simulation.selection.pt_max": (900.0, ["simulate", "read_delphes"]),
+    "latent.simulation.detector.position_eta": (False, ["simulate", "read_delphes"]),
+    "latent.simulation.detector.impact_parameters": ("atlas", ["simulate"]),
+    "latent.simulation.variations.target.energy_scale": (1.02, []),
+    "latent.samples.source.labels": ({"all": "QCD"}, ["read_delphes"]),
+    "latent.samples.source.ignore_weights": (True, ["read_delphes"]),
+    "latent.samples.target.ignore_weights": (True, ["read_jets"]),
+}
+
+
+@pytest.fixture(scope="module")
+def reading(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """The state after a run with `SAMPLES`. Do not change it."""
+    project = copy_project(tmp_path_factory.mktemp("reading") / "otcal")
+    (project.path / "data").mkdir()
+    for files in SAMPLES.values():
+        for name in files["files"]:  # type: ignore[attr-defined]
+            (project.path / name).write_text(name)
+    project.edit("config.yaml", "\nlatent:\n", f"\nlatent:\n  samples: {json.dumps(SAMPLES)}\n")
+    project.pretend()
+    return project
+
+
+@pytest.fixture(scope="module")
+def readings(reading: Checkout) -> dict[str, Plan]:
+    """Plans of that state after no edit, and after each of `READERS`."""
+    edits = {"": {}} | {path: nested(path, value) for path, (value, _) in READERS.items()}
+    return dict(zip(edits, reading.plans(*edits.values()), strict=True))
+
+
+def test_nothing_is_read_again_without_an_edit(readings: dict[str, Plan]) -> None:
+    rules = [row["rule"] for row in readings[""]]
+    assert (rules.count("read_delphes"), rules.count("read_jets")) == (2, 1)
+    assert pending(readings[""]) == set()
+
+
+@pytest.mark.parametrize("path", READERS)
+def test_a_setting_reads_again_what_consumes_it(readings: dict[str, Plan], path: str) -> None:
+    patterns = [*READERS[path][1], "build_report"]
+    check(readings[""], readings[path], consumers(readings[""], patterns, ["latent"]))
+
+
+@pytest.mark.parametrize(
+    ("module", "patterns"),
+    [
+        pytest.param("simulation/jets.py", ["simulate", "read_delphes"], id="clustering"),
+        pytest.param("simulation/labels.py", ["simulate", "read_delphes"], id="labels"),
+        pytest.param("simulation/detector/calorimeter.py", ["simulate"], id="the detector"),
+        pytest.param("simulation/delphes/reader.py", ["read_delphes"], id="the reader of Delphes"),
+        pytest.param("samples/readers/jets.py", ["read_jets"], id="the reader of jets"),
+        pytest.param("samples/readers/files.py", ["read_jets", "read_delphes"], id="of any files"),
+    ],
+)
+def test_an_edit_of_a_reader_reads_its_own_files_again(
+    reading: Checkout, readings: dict[str, Plan], tmp_path: Path, module: str, patterns: list[str]
+) -> None:
+    shutil.copytree(reading.path, tmp_path / "otcal", symlinks=True)
+    edited = Checkout(tmp_path / "otcal")
+    edited.edit(f"src/otcal/{module}", *UNUSED)
+    check(readings[""], edited.plans({})[0], consumers(readings[""], patterns, STUDIES))
 
 
 def test_a_deleted_file_is_made_again_when_something_asks_for_it(

@@ -23,7 +23,7 @@ from snakemake.utils import update_config
 
 from otcal.bundle.onnx_head import head_model
 from otcal.config.head import HeadConfig
-from otcal.config.samples import Files
+from otcal.config.samples import Files, ReadDelphesSpec
 from otcal.config.simulation import ShardSpec
 from otcal.config.study import Settings, load_settings
 from otcal.samples.flavours import FLAVOURS
@@ -32,10 +32,12 @@ from otcal.samples.readers.latents import write_latents
 from otcal.samples.readers.outputs import write_scores
 from otcal.samples.scores import read_scores
 from otcal.samples.tables import fixed_size_list, row_count
+from otcal.simulation.delphes import jets as delphes
 from otcal.simulation.processes import PROCESSES
 from otcal.tagger.head import Head
 from otcal.tagger.head_model import HeadModel
 from support.checkout import ROOT
+from support.delphes import simulated, write_delphes
 from support.layouts import write_ftag, write_jetclass, write_tree, write_upp
 
 GUIDE = (ROOT / "docs/own_data.md").read_text(encoding="utf-8")
@@ -100,6 +102,9 @@ def write(path: Path, kind: str, make_jets: MakeJets) -> None:
         rng = np.random.default_rng(1)
         pt = rng.uniform(2e4, 2e5, N)
         write_ftag(path, N, jets_pt_btagJes=pt, jets_eta_btagJes=rng.uniform(-2, 2, N))
+    elif kind == "delphes":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_delphes(path, [simulated("QCD", N // 2)])
     else:
         write_ntuple(path)
 
@@ -119,7 +124,7 @@ def samples(block: dict[str, Any]) -> list[tuple[str, str, Files]]:
 
 def test_there_is_an_example_for_each_format() -> None:
     shown = {files.format for block in BLOCKS for _, _, files in samples(block)}
-    assert shown == {"jetclass", "upp", "ftag", "root", "parquet"}
+    assert shown == {"jetclass", "upp", "ftag", "root", "parquet", "delphes"}
 
 
 LATE = [b for b in BLOCKS if any(files.holds != "jets" for _, _, files in samples(b))]
@@ -226,7 +231,10 @@ def test_an_example_reads_files(
             write(path, files.format, make_jets)
         simulation = studies[study].simulation
         first = next(iter(files.shards(name, simulation.selection, simulation.detector).values()))
-        write_jets(first, tmp_path / "0.parquet", {})
+        if isinstance(first, ReadDelphesSpec):
+            delphes.write_jets(first, tmp_path / "0.parquet", {})
+        else:
+            write_jets(first, tmp_path / "0.parquet", {})
         assert 0 < row_count(tmp_path / "0.parquet") <= N
 
 

@@ -429,6 +429,7 @@ READERS: dict[str, tuple[Any, list[str]]] = {
     "latent.simulation.detector.position_eta": (False, ["simulate", "read_delphes"]),
     "latent.simulation.detector.impact_parameters": ("atlas", ["simulate"]),
     "latent.simulation.variations.target.energy_scale": (1.02, []),
+    "latent.samples.source.jets": (2000, []),  # for memory and time of jobs
     "latent.samples.source.labels": ({"all": "QCD"}, ["read_delphes"]),
     "latent.samples.source.ignore_weights": (True, ["read_delphes"]),
     "latent.samples.target.ignore_weights": (True, ["read_jets"]),

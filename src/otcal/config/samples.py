@@ -139,7 +139,12 @@ class PartSpec(Block):
     part: int = Field(ge=0, description="Which of `parts`, from 0.")
     parts: int = Field(gt=0, description="Consecutive parts of the file, of equal length.")
     first_id: int = Field(ge=0, description="Id of the file's first jet, if it has no ids.")
-    jets: int = Field(gt=0, description="Expected jets of the part, for estimates.")
+    jets: int | None = Field(
+        None,
+        gt=0,
+        exclude=True,  # decides no bytes: another expectation makes nothing stale
+        description="Expected jets of the part, for estimates.",
+    )
 
     def entries(self, rows: int) -> tuple[int, int]:
         """Return first and last (exclusive) row of the part of a file with so many rows."""

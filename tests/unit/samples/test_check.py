@@ -89,8 +89,9 @@ def test_delphes(
     write_delphes(path, batches)
     for tree in ("tree", "Delphes"):
         assert check.check([str(path)], tree=tree) == 0
-        first, latent, simplex = capsys.readouterr().out.splitlines()
+        first, weights, latent, simplex = capsys.readouterr().out.splitlines()
         assert first == f"{path}: delphes, 24 events"
+        assert weights == "  Event.Weight: 1 to 1"
         assert latent.startswith(
             "  can be used: jets of the latent study, from the tagger on (samples: format: delphes)"
         )
@@ -101,7 +102,7 @@ def test_delphes(
     # The jets that a study with these settings reads.
     layout = {"format": "delphes", "labels": {"all": "c"}}
     assert check.check([str(path)], json.dumps(layout)) == 0
-    _, line = capsys.readouterr().out.splitlines()
+    line = capsys.readouterr().out.splitlines()[-1]
     files = Files.model_validate(layout | {"files": [str(path)], "jets": 1})
     (spec,) = files.shards("samples.x", SELECTIONS["simplex"], Detector()).values()
     assert isinstance(spec, ReadDelphesSpec)

@@ -42,7 +42,10 @@ def examine(path: str | Path, layout: Layout | None) -> Found:
     label = layout.labels.all if layout and layout.labels else None
     with open_delphes(path) as file:
         found = Found(str(path), "delphes", file.events, events=True)
-        if layout is None and len(file.weights()) > 1:
+        weights = file.weights()
+        if len(weights):
+            found.ranges[WEIGHT] = float(weights[0]), float(weights[-1])
+        if layout is None and len(weights) > 1:
             found.weights = WEIGHT
         elif layout is not None and not layout.ignore_weights:
             require_unweighted(file)

@@ -257,11 +257,11 @@ class Files(Layout):
         """
         files = self.found(where)
         first_ids = _first_ids(files, where)
+        kind, settings = self._reading(selection, detector)
         jobs = [(name, part) for name in files for part in range(*self.taken)]
         return {
-            (FILES, number): self._shard(
-                selection,
-                detector,
+            (FILES, number): kind(
+                **settings,
                 file=files[name],
                 like=next(iter(files.values())),
                 part=part,
@@ -272,19 +272,19 @@ class Files(Layout):
             for number, (name, part) in enumerate(jobs)
         }
 
-    def _shard(
-        self, selection: Selection, detector: Detector, **part: Any
-    ) -> ReadSpec | ReadDelphesSpec:
-        if self.step == "read_delphes":
-            return ReadDelphesSpec(
-                selection=selection,
-                position_eta=detector.position_eta,
-                label=self.labels.all if self.labels else None,
-                ignore_weights=self.ignore_weights,
-                **part,
-            )
-        layout = Layout.model_validate(self.model_dump(include=set(Layout.model_fields)))
-        return ReadSpec(layout=layout, classes=selection.classes, **part)
+    def _reading(
+        self, selection: Selection, detector: Detector
+    ) -> tuple[type[ReadSpec | ReadDelphesSpec], dict[str, Any]]:
+        """Return what kind of settings reads the files, and those that all parts share."""
+        if self.step == "read_jets":
+            layout = Layout.model_validate(self.model_dump(include=set(Layout.model_fields)))
+            return ReadSpec, {"layout": layout, "classes": selection.classes}
+        return ReadDelphesSpec, {
+            "selection": selection,
+            "position_eta": detector.position_eta,
+            "label": self.labels.all if self.labels else None,
+            "ignore_weights": self.ignore_weights,
+        }
 
     def with_ids(self, where: str) -> dict[str, tuple[str, int]]:
         """Return path, and the id of the first row, of each file by its name; errors as `found`."""

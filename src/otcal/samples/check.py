@@ -78,7 +78,8 @@ def examine(path: str | Path, layout: Layout | None = None, tree: str = TREE) ->
     InputError
         For a file that cannot be read.
     """
-    if layout.format == "delphes" if layout else tree in (TREE, DELPHES) and recognised(path):
+    unsaid = layout is None and tree in (TREE, DELPHES)
+    if (layout and layout.format == "delphes") or (unsaid and recognised(path)):
         return examine_delphes(path, layout)
     with open_columns(path, layout.tree if layout else tree) as file:
         found = Found(str(path), layout.format if layout else likeliest(file), file.rows)

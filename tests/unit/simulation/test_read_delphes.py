@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,16 @@ def test_the_output_says_what_it_was_made_from(file: Path) -> None:
     assert record["spec"]["part"] == 1
     assert record["spec"]["selection"] == Selection().model_dump(mode="json")
     assert list(record["inputs"]) == [str(file)]
+
+
+def test_row_groups_are_larger_than_pieces(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (found,) = read(file)
+    output = file.with_name("mixed-0.parquet")
+    monkeypatch.setattr(making, "iterate", partial(making.iterate, batch=10))
+    for rows, groups in ((4096, 1), (len(found) // 2, 2), (1, 12)):
+        monkeypatch.setattr(making, "_ROWS_PER_WRITE", rows)
+        assert read(file)[0].equals(found)
+        assert pq.read_metadata(output).num_row_groups == groups
 
 
 def test_files_without_jets_leave_a_warning(file: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -7,7 +7,7 @@ are: the truth says of each jet which of all classes it belongs to.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from otcal.samples.classes import index
 from otcal.samples.jets import TRUTH_FLOATS, jet_schema
 from otcal.samples.tables import table_writer
 from otcal.simulation.delphes.reader import WEIGHT, DelphesFile, open_delphes
-from otcal.simulation.detector.card import Ints
+from otcal.simulation.detector.card import Floats, Ints
 from otcal.simulation.flavours import flavours_of
 from otcal.simulation.generator import Events
 from otcal.simulation.jets import Jets, Truth, cluster, to_table
@@ -34,6 +34,7 @@ JET_BITS, EVENT_BITS = 8, 24
 """A jet's id is that of the file's first one, plus the entry shifted by `JET_BITS`, plus its number
 among the selected jets of the event."""
 
+_ROWS_PER_WRITE = 4096
 _CLASS_OF = {code: index(name) for name, codes in CODES.items() for code in codes}
 _LOG = logging.getLogger(__name__)
 
@@ -145,28 +146,39 @@ def write_jets(spec: ReadDelphesSpec, output: str | Path, provenance: dict[str, 
             spec.first_id,
         )
         with table_writer(output, schema, provenance) as writer:
-            for table in tables:
+            for table in _gathered(tables):
                 writer.write_table(table.select(schema.names))
                 kept += len(table)
     level = logging.INFO if kept else logging.WARNING
     _LOG.log(level, "%s: %d jets in the events from %d to %d", spec.file, kept, first, last)
 
 
+def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Yield tables of some thousand rows: each becomes a row group."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(map(len, waiting)) >= _ROWS_PER_WRITE:
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
 def require_unweighted(file: DelphesFile, like: str | Path | None = None) -> None:
     """Raise `InputError` when events have different weights, or others than another file has."""
     weights = file.weights()
-    _one_weight(file.path, len(weights), weights)
+    _one_weight(file.path, weights)
     if like is None or str(like) == str(file.path):
         return
     with open_delphes(like) as other:
         others = other.weights()
     if len(weights) and len(others):
-        both = np.union1d(weights, others)
-        _one_weight(f"{file.path} and {like}", len(both), both)
+        _one_weight(f"{file.path} and {like}", np.union1d(weights, others))
 
 
-def _one_weight(where: str | Path, number: int, weights: Any) -> None:
-    if number > 1:
+def _one_weight(where: str | Path, weights: Floats) -> None:
+    if len(weights) > 1:
         raise InputError(
             where,
             WEIGHT,

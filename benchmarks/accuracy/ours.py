@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch._dynamo  # optimisers of torch import it at their first use; no row counts imports
 
 from accuracy.clock import Clock, Fit, Points, Solver
 from otcal.transport.api import FittedMap, fit_map

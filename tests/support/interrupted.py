@@ -61,9 +61,7 @@ def run(
 ) -> Run:
     """Run a step's command line, checkpoints after every step of its fits; `dies_at` an event."""
     context = multiprocessing.get_context("forkserver")
-    # The first optimiser of a process imports torch._dynamo, for seconds: here once for all.
-    preload = [*(f"otcal.steps.{name}" for name in STEPS), "torch._dynamo"]
-    context.set_forkserver_preload(preload)
+    context.set_forkserver_preload([f"otcal.steps.{name}" for name in STEPS])
     # Shared, so that it is known of a killed process as well: events, saves, event of each save.
     counts = context.RawArray(c_long, 2 + MOST)
     process = context.Process(

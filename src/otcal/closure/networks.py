@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from otcal.config.closure import MlpSpec
 from otcal.runtime import checkpoint
+from otcal.runtime.optimisers import AdamW
 from otcal.runtime.scratch import PIECE, join
 from otcal.runtime.seeds import derive
 
@@ -141,7 +142,7 @@ class DiscriminatorFit:
         self.model = Discriminator(train.x.shape[1], spec)
         self.model.standardise(torch.from_numpy(train.x))
         self.model.to(device)
-        self.optimiser = torch.optim.AdamW(
+        self.optimiser = AdamW(
             self.model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay
         )
         self.batch = min(spec.batch, len(train.y))

@@ -17,6 +17,7 @@ from torch import Tensor
 from otcal.config.mixture import DensityStep
 from otcal.mixture.flows import Components
 from otcal.runtime import checkpoint
+from otcal.runtime.optimisers import Adam
 from otcal.runtime.seeds import numpy_generator
 
 Array = NDArray[np.float64]
@@ -41,7 +42,7 @@ class AdaptedFlows:
         self.updates = 0
         # The optimiser moves its own weights; those of `components` are their running mean.
         self.moving = components.copy().flows
-        self.optimiser = torch.optim.Adam(self.moving.parameters(), lr=spec.learning_rate)
+        self.optimiser = Adam(self.moving.parameters(), lr=spec.learning_rate)
 
     def log_prob(self, z: Array) -> Array:
         """Return log q_k(z), shape (N, K)."""

@@ -19,6 +19,7 @@ from otcal.config.mixture import FlowSpec, Pretraining
 from otcal.mixture.flows import CHUNK, Architecture, Components, normalisation
 from otcal.runtime import checkpoint, training
 from otcal.runtime.errors import InputError
+from otcal.runtime.optimisers import Adam
 from otcal.runtime.seeds import derive, numpy_generator
 
 Array = NDArray[np.float64]
@@ -101,7 +102,7 @@ class _Trainee:
         self.components, self.spec, self.seed = components, spec, seed
         self.train = [components.normalise(z) for z in train]
         self.validation = [components.normalise(z) for z in validation]
-        self.optimiser = torch.optim.Adam(components.flows.parameters(), lr=spec.learning_rate)
+        self.optimiser = Adam(components.flows.parameters(), lr=spec.learning_rate)
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, spec.steps)
 
     def step(self, number: int) -> Mapping[str, float]:

@@ -16,6 +16,7 @@ from otcal.config.tagger import Training
 from otcal.runtime.checkpoint import Tree
 from otcal.runtime.device import autocast
 from otcal.runtime.distributed import ALONE, Team
+from otcal.runtime.optimisers import AdamW
 from otcal.runtime.seeds import derive, numpy_generator
 from otcal.tagger.batches import Map, padded, similar_lengths
 from otcal.tagger.constituents import Jets
@@ -77,7 +78,7 @@ class TaggerTrainee:
         self.steps_per_epoch = len(train) // self.batch
         self.steps = max(1, round(settings.epochs * self.steps_per_epoch))
         self.parameters = list(network.parameters())
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = AdamW(
             self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         # float16 has too small a range for gradients; the scaler does nothing otherwise.

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from otcal.runtime.checkpoint import Tree
+from otcal.runtime.optimisers import AdamW
 from otcal.runtime.seeds import derive
 from otcal.transport.heldout import HeldOut
 from otcal.transport.nicnn import NestedConvexNetwork
@@ -94,9 +95,7 @@ class MinimaxFit:
             ]
         self.map, self.critic = (network.to(source.device) for network in networks)
         self.optimisers = [
-            torch.optim.AdamW(
-                network.parameters(), options.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
-            )
+            AdamW(network.parameters(), options.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
             for network in (self.map, self.critic)
         ]
 

@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from otcal.runtime.checkpoint import Tree
+from otcal.runtime.optimisers import Adam
 from otcal.runtime.scratch import copy as copy_rows
 from otcal.runtime.seeds import derive
 from otcal.transport.conditional import ConditionalPotential
@@ -136,7 +137,7 @@ class SemidualFit:
             found = conjugate(initial, target, self.points, tolerance=options.tolerance)
             self.points = found.points
         self.average = copy.deepcopy(self.potential)
-        self.optimiser = torch.optim.Adam(
+        self.optimiser = Adam(
             self.potential.parameters(), options.learning_rate, betas=(0.9, 0.99), fused=True
         )
         self.batches = {

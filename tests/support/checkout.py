@@ -28,7 +28,9 @@ class Checkout:
     def environment(self) -> dict[str, str]:
         """Variables with which commands find this copy's source code."""
         bin_dir = Path(sys.executable).parent
-        return os.environ | {
+        # Bytecode of the copy is out of everybody's way, and each of many steps would compile anew.
+        inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        return inherited | {
             "PATH": f"{bin_dir}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(self.path / "src"),
             "XDG_CACHE_HOME": str(self.path / ".cache"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,8 @@ FILES = {
 
 
 @pytest.fixture
-def package(tmp_path: Path) -> Path:
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     for name, text in FILES.items():
         path = tmp_path / "otcal" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,12 +35,16 @@ def package(tmp_path: Path) -> Path:
     return tmp_path / "otcal"
 
 
-def edited(package: Path, name: str, text: str) -> str:
-    """Fingerprint of `otcal.a` after an edit, as a new process would see it."""
-    (package / name).write_text(text)
-    for cached in (module._fingerprint, module._tree, module._imports, module._module_hash):
+def again(package: Path) -> str:
+    """Fingerprint of `otcal.a` as a new process would see it."""
+    for cached in (module._fingerprint, module._module, module._file):
         cached.cache_clear()
     return module.fingerprint("otcal.a", package)
+
+
+def edited(package: Path, name: str, text: str) -> str:
+    (package / name).write_text(text)
+    return again(package)
 
 
 def test_closure_follows_imports_and_parents(package: Path) -> None:
@@ -89,3 +96,39 @@ def test_unknown_module_and_relative_import_are_errors(package: Path) -> None:
         module.fingerprint("otcal.missing", package)
     with pytest.raises(ImportError, match="relative"):
         edited(package, "sub/b.py", "from .c import one\n\nvalue = one\n")
+
+
+def kept(package: Path) -> list[Path]:
+    return sorted(package.rglob("*.fingerprint"))
+
+
+def test_a_module_is_parsed_once(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = module.fingerprint("otcal.a", package)
+    assert len(kept(package)) == len(module.closure("otcal.a", package))
+    monkeypatch.setattr(ast, "parse", None)
+    assert again(package) == before
+    with pytest.raises(TypeError):
+        edited(package, "sub/c.py", "one = 3\n")
+
+
+def test_what_is_kept_counts_only_when_it_is_whole(package: Path) -> None:
+    before = module.fingerprint("otcal.a", package)
+    for path in kept(package):
+        path.write_bytes(path.read_bytes()[:-1])
+    assert again(package) == before
+    for path in kept(package):
+        path.write_bytes(b"")
+    assert again(package) == before
+
+
+def test_nothing_is_kept_where_no_bytecode_is(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (package / "__pycache__").symlink_to(package / "missing")  # cannot be made
+    before = module.fingerprint("otcal.a", package)
+    assert {path.parent.parent for path in kept(package)} == {package / "sub"}
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    for path in kept(package):
+        path.unlink()
+    assert again(package) == before
+    assert kept(package) == []

@@ -18,10 +18,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from otcal.closure.jets import FOLDS, Sample
 from otcal.closure.networks import DiscriminatorFit, Pair
@@ -211,6 +207,12 @@ def fit_linear(task: Task, spec: LinearSpec, seed: int) -> Fitted:
     bootstrap sample of the training jets instead, and the spread over fits shows how much the
     training sample decides. A bootstrap sample has at most `LARGEST_BOOTSTRAP` jets.
     """
+    # Seconds to import, and the other model has no use for it.
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     generator = numpy_generator(seed, "bootstrap")
     jets = len(task.train.y)
     chosen = generator.integers(0, jets, min(jets, LARGEST_BOOTSTRAP))

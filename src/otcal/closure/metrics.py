@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_curve
 
 Array = NDArray[Any]
 
@@ -84,6 +83,8 @@ def roc(other: Array, target: Array, grid: Array) -> NDArray[np.float64]:
     NDArray
         True-positive rates, shape (G,).
     """
+    from sklearn.metrics import roc_curve  # seconds to import, and areas do not need it
+
     truth = np.concatenate([np.zeros(len(other)), np.ones(len(target))])
     fpr, tpr, _ = roc_curve(truth, np.concatenate([other, target]))
     return np.interp(grid, fpr, tpr)

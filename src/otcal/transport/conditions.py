@@ -7,9 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from torch import Tensor
 
 from otcal.runtime.errors import InputError
@@ -109,6 +106,11 @@ def match(
         Rows of the source, shape (n,), and JSON-ready figures: ``auc`` of the classifier, and
         ``effective``, the share of the source's points that the drawn ones are worth.
     """
+    # Seconds to import, and most maps have no conditions.
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
     rows = np.arange(len(source))
     train = [sample[:_MOST] for sample in (source, target)]
     if min(map(len, train)) < _FEWEST:

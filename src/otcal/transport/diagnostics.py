@@ -7,10 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from sklearn.neural_network import MLPClassifier
 from torch import Tensor
 
 from otcal.transport.conjugate import conjugate
@@ -74,6 +70,12 @@ def c2st(x: Tensor, y: Tensor, seed: int) -> float:
     seed
         Seed of the halves and of the network.
     """
+    # Seconds to import, for a map that is only loaded or fitted without diagnostics.
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.neural_network import MLPClassifier
+
     points = torch.cat([x, y]).cpu().numpy()
     label = np.repeat([0, 1], [len(x), len(y)])
     network = MLPClassifier(

@@ -10,10 +10,20 @@ import pytest
 from support.checkout import Checkout, copy_project
 
 
+@pytest.fixture(scope="session")
+def parsed(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A copy with what Python and a plan keep of the code. Do not change it."""
+    project = copy_project(tmp_path_factory.mktemp("parsed") / "otcal")
+    project.planned()
+    shutil.rmtree(project.path / ".snakemake")
+    return project
+
+
 @pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
-    """A fresh copy without results."""
-    return copy_project(tmp_path / "otcal")
+def checkout(parsed: Checkout, tmp_path: Path) -> Checkout:
+    """A copy without results."""
+    shutil.copytree(parsed.path, tmp_path / "otcal", symlinks=True)
+    return Checkout(tmp_path / "otcal")
 
 
 @pytest.fixture(scope="session")

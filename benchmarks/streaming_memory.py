@@ -33,10 +33,9 @@ import pandas as pd
 import pyarrow as pa
 import torch
 import yaml
-from safetensors.torch import save_file
 
 from otcal.config.study import LatentStudy, Settings, load_settings
-from otcal.runtime.files import sha256, write_json
+from otcal.runtime.weights import save_described
 from otcal.samples import tables
 from otcal.samples.classes import CLASSES
 from otcal.samples.flavours import FLAVOURS
@@ -149,16 +148,14 @@ def make_models(root: Path) -> None:
     torch.manual_seed(0)
     head = Head(16, [128, 128, 128], len(CLASSES))
     tensors = {f"head.{name}": tensor for name, tensor in head.state_dict().items()}
-    save_file(tensors, root / "tagger.safetensors", metadata=weights_metadata())
     description = {
         "format": FORMAT,
         "classes": list(CLASSES),
         "head": [128, 128, 128],
         "architecture": {"d_model": 16},
         "preprocessing": {},
-        "weights_sha256": sha256(root / "tagger.safetensors"),
     }
-    write_json(root / "tagger.json", description)
+    save_described(root / "tagger.safetensors", tensors, description, weights_metadata())
     rng = np.random.default_rng(0)
     source, target = rng.normal(size=(2, 600, 128))
     options = SemidualOptions(hidden=(16, 16), batch=64)
@@ -169,11 +166,14 @@ def make_models(root: Path) -> None:
 def prepare(root: Path, jets: int, steps: Sequence[str]) -> None:
     """Make what the steps read and do not make for each other."""
     make_models(root)
-    # What calibrate writes is read by the others; without it, another sample stands for it.
-    for seed, name in enumerate(SAMPLES, start=1):
-        made = name == "calibrated" and "calibrate" in steps
-        if not made and set(steps) - {"build_regions"} and (name == "source" or len(steps) > 1):
-            make_latents(root / f"{name}.parquet", jets, 1 if name == "calibrated" else seed)
+    needed = set(steps) - {"build_regions"}
+    if needed:
+        make_latents(root / "source.parquet", jets, 1)
+    if needed - {"calibrate"}:
+        make_latents(root / "target.parquet", jets, 2)
+        # What calibrate writes is read by the others; without it, another sample stands for it.
+        if "calibrate" not in steps:
+            make_latents(root / "calibrated.parquet", jets, 1)
     if "tabulate_latents" in steps:
         make_weights(root / "weights.parquet", jets)
     if "build_regions" in steps:

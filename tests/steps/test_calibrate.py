@@ -9,18 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from otcal.runtime.errors import InputError
-from otcal.runtime.files import sha256, write_json
 from otcal.samples import tables
-from otcal.samples.classes import CLASSES
 from otcal.samples.jets import JET_FLOATS
 from otcal.samples.latents import LATENT_SCHEMA, LAYERS, Kind, kind_of, latent_writer, read_latents
 from otcal.steps import calibrate, read_head
-from otcal.tagger.head import FORMAT, Head, weights_metadata
 from otcal.transport.api import fit_map
 from otcal.transport.semidual import SemidualOptions
+from support.bundles import write_tagger
 from support.heads import CLASSES as OTHERS
 from support.heads import HIDDEN, WIDTH, write_head
 
@@ -42,19 +39,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with tables.table_writer(path / "source.parquet", LATENT_SCHEMA, {}) as writer:
         for start in range(0, N, 250):
             writer.write_table(table.slice(start, 250))
-    torch.manual_seed(0)
-    head = Head(16, [128, 128, 128], len(CLASSES))
-    tensors = {f"head.{name}": tensor for name, tensor in head.state_dict().items()}
-    save_file(tensors, path / "tagger.safetensors", metadata=weights_metadata())
-    description = {
-        "format": FORMAT,
-        "classes": list(CLASSES),
-        "head": [128, 128, 128],
-        "architecture": {"d_model": 16},
-        "preprocessing": {},
-        "weights_sha256": sha256(path / "tagger.safetensors"),
-    }
-    write_json(path / "tagger.json", description)
+    write_tagger(path / "tagger.safetensors")
     source, target = rng.normal(size=(300, 128)), 2.0 * rng.normal(size=(300, 128)) + 1.0
     options = SemidualOptions(hidden=(16, 16), batch=64)
     fitted = fit_map(source, target, steps=20, select=False, options=options)

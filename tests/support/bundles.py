@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 
 from otcal.runtime.files import sha256, write_json
+from otcal.runtime.weights import save_described
 from otcal.samples import tables
 from otcal.samples.classes import CLASSES
 from otcal.samples.flavours import FLAVOURS
@@ -88,6 +88,17 @@ def write_simplex_study(root: Path, spec: dict[str, Any] | None = None) -> Path:
     return study
 
 
+def write_tagger(path: Path) -> None:
+    """Write the files of a tagger of which only the head is there, untrained."""
+    torch.manual_seed(0)
+    head = Head(16, [128, 128, 128], len(CLASSES))
+    tensors = {f"head.{name}": tensor for name, tensor in head.state_dict().items()}
+    description = {"format": FORMAT, "classes": list(CLASSES), "head": [128, 128, 128]}
+    description |= {"architecture": {"d_model": 16}, "preprocessing": {}}
+    path.parent.mkdir(exist_ok=True)
+    save_described(path, tensors, description, weights_metadata())
+
+
 def write_latent_study(root: Path) -> Path:
     """Write the files of a latent study that an export reads; return its directory."""
     study = root / "latent"
@@ -106,14 +117,6 @@ def write_latent_study(root: Path) -> Path:
     spec = {"layer": "z128", "classes": ["QCD", "Hbb"], "splits": SPLITS}
     provenance = {"spec": spec, "seed": 7}
     fitted.save(study / "transport/map.safetensors", {"layer": "z128", "provenance": provenance})
-    torch.manual_seed(0)
-    head = Head(16, [128, 128, 128], len(CLASSES))
-    tensors = {f"head.{name}": tensor for name, tensor in head.state_dict().items()}
-    path = study / "tagger/tagger.safetensors"
-    path.parent.mkdir()
-    save_file(tensors, path, metadata=weights_metadata())
-    description = {"format": FORMAT, "classes": list(CLASSES), "head": [128, 128, 128]}
-    description |= {"architecture": {"d_model": 16}, "preprocessing": {}}
-    write_json(path.with_suffix(".json"), {**description, "weights_sha256": sha256(path)})
+    write_tagger(study / "tagger/tagger.safetensors")
     write_json(study / "summary.json", {"latent.auc.z128.nominal.mlp": 0.9, "latent.map.uvp": 1.0})
     return study

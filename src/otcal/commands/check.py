@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     # Imported when it runs: `otcal apply` needs none of this.
-    from otcal.samples.check import check
+    from otcal.commands.checking import check
 
     status = check(options.files, options.layout, options.tree)
     if status:

@@ -1,4 +1,4 @@
-"""What is told about files."""
+"""What `otcal check` tells about files."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ import pyarrow as pa
 import pytest
 import yaml
 
+from otcal.commands.checking import check
 from otcal.config.samples import Files, ReadDelphesSpec
 from otcal.config.selection import Selection
 from otcal.config.simulation import Detector
 from otcal.config.study import load_settings
-from otcal.samples import check, scores, tables
+from otcal.samples import scores, tables
 from otcal.samples.flavours import FLAVOURS
 from otcal.samples.jets import write_jets
 from otcal.samples.latents import LAYERS, Kind, latent_writer
@@ -52,7 +53,7 @@ def test_jetclass(tmp_path: Path, make_jets: MakeJets) -> None:
 
 def test_top_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_upp(tmp_path / "pp_output_train.h5", 50)["jets"]
-    assert check.check([str(tmp_path / "pp_output_train.h5")]) == 0
+    assert check([str(tmp_path / "pp_output_train.h5")]) == 0
     text = capsys.readouterr().out
     counts = [int((data["flavour"] == code).sum()) for code in (5, 4, 0)]
     assert "upp, 50 jets" in text
@@ -66,7 +67,7 @@ def test_top_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_atlas_variables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_ftag(tmp_path / "a.h5", 60)["jets"]
-    assert check.check([str(tmp_path / "a.h5")]) == 0
+    assert check([str(tmp_path / "a.h5")]) == 0
     text = capsys.readouterr().out
     taus = int((data["HadronConeExclTruthLabelID"] == 15).sum())
     assert f"dropped: {taus} " in text
@@ -75,9 +76,9 @@ def test_atlas_variables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "jets/mcEventWeight is read by nothing: needed is ignore_weights: true" in text
     assert "without" not in text  # nothing that this study's tagger reads
     # A block of settings is taken as the workflow takes it.
-    assert check.check([str(tmp_path / "a.h5")], '{"format": "ftag"}') == 1
+    assert check([str(tmp_path / "a.h5")], '{"format": "ftag"}') == 1
     assert "a.h5: jets/mcEventWeight: seems to be a weight" in capsys.readouterr().err
-    assert check.check([str(tmp_path / "a.h5")], '{"format": "ftag", "ignore_weights": true}') == 0
+    assert check([str(tmp_path / "a.h5")], '{"format": "ftag", "ignore_weights": true}') == 0
     assert "can be used: jets of the simplex study" in capsys.readouterr().out
 
 
@@ -88,7 +89,7 @@ def test_delphes(
     batches = [simulated("Tbqq"), simulated("QCD")]
     write_delphes(path, batches)
     for tree in ("tree", "Delphes"):
-        assert check.check([str(path)], tree=tree) == 0
+        assert check([str(path)], tree=tree) == 0
         first, weights, latent, simplex = capsys.readouterr().out.splitlines()
         assert first == f"{path}: delphes, 24 events"
         assert weights == "  Event.Weight: 1 to 1"
@@ -101,7 +102,7 @@ def test_delphes(
         assert "R = 0.4, 20 to 250 GeV, |eta| < 2.5 in config.yaml): b " in simplex
     # The jets that a study with these settings reads.
     layout = {"format": "delphes", "labels": {"all": "c"}}
-    assert check.check([str(path)], json.dumps(layout)) == 0
+    assert check([str(path)], json.dumps(layout)) == 0
     line = capsys.readouterr().out.splitlines()[-1]
     files = Files.model_validate(layout | {"files": [str(path)], "jets": 1})
     (spec,) = files.shards("samples.x", SELECTIONS["simplex"], Detector()).values()
@@ -110,7 +111,7 @@ def test_delphes(
     assert line.endswith(f"in config.yaml): c {tables.row_count(tmp_path / '0.parquet')}")
     assert "(samples: format: delphes, labels: {all: c})" in line
     monkeypatch.setitem(SELECTIONS, "latent", Selection(pt_min=6000, pt_max=6400))
-    assert check.check([str(path)]) == 0
+    assert check([str(path)]) == 0
     assert "cannot be used: jets of the latent study (no event has one" in capsys.readouterr().out
 
 
@@ -124,27 +125,27 @@ def test_delphes_without_something(tmp_path: Path, capsys: pytest.CaptureFixture
     path = tmp_path / "events.root"
     batches = [simulated("QCD")]
     write_delphes(path, batches, np.arange(12))
-    assert check.check([str(path)]) == 0
+    assert check([str(path)]) == 0
     said = capsys.readouterr().out
     assert "weights: Event.Weight is read by nothing: needed is ignore_weights: true" in said
-    assert check.check([str(path)], '{"format": "delphes"}') == 1
+    assert check([str(path)], '{"format": "delphes"}') == 1
     assert "events.root: Event.Weight: is different" in capsys.readouterr().err
-    assert check.check([str(path)], '{"format": "delphes", "ignore_weights": true}') == 0
+    assert check([str(path)], '{"format": "delphes", "ignore_weights": true}') == 0
     capsys.readouterr()
     write_delphes(path, batches, without=["Particle"])
-    assert check.check([str(path)]) == 0
+    assert check([str(path)]) == 0
     said = capsys.readouterr().out
     assert "cannot be used: jets of the latent study (Particle.PID: no such branch. The" in said
     assert "cannot be used: jets of the simplex study (Particle.PID" in said
     assert "of the latent study without truth, source or target, all of one class" in said
     write_delphes(path, batches, without=["ParticleFlowCandidate"])
-    assert check.check([str(path)]) == 1
+    assert check([str(path)]) == 1
     said = capsys.readouterr().out
     assert "can be used" not in said
     assert "add Branch EFlowMerger/eflow ParticleFlowCandidate ParticleFlowCandidate" in said
     content = path.read_bytes()
     path.write_bytes(content[:-100])
-    assert check.check([str(path)]) == 1
+    assert check([str(path)]) == 1
     assert f"events.root: file: is truncated: {len(content) - 100} of" in capsys.readouterr().err
 
 
@@ -158,7 +159,7 @@ def test_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         return str(tmp_path / "s.parquet")
 
     p = np.random.default_rng(0).dirichlet(np.ones(3), 20)
-    assert check.check([write(p)]) == 0
+    assert check([write(p)]) == 0
     text = capsys.readouterr().out
     assert "our scores, 20 jets" in text
     assert "b 20, c 0, light 0" in text
@@ -169,7 +170,7 @@ def test_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ) in text
     assert "cannot" not in text
     p[7] *= 1.1
-    assert check.check([write(p)]) == 1
+    assert check([write(p)]) == 1
     assert "p_b, p_c, p_light: sum to 1.1 instead of 1 in row 7" in capsys.readouterr().err
 
 
@@ -180,7 +181,7 @@ def test_scores_with_our_names_that_are_not_ours(
     p = np.random.default_rng(0).dirichlet(np.ones(3), 20)
     made = Scores(np.arange(20), np.full(20, 5, "i1"), np.full(20, 50.0), np.zeros(20), p)
     pa.parquet.write_table(made.to_table(FLAVOURS), tmp_path / "s.parquet")
-    assert check.check([str(tmp_path / "s.parquet")]) == 0
+    assert check([str(tmp_path / "s.parquet")]) == 0
     text = capsys.readouterr().out
     assert "s.parquet: parquet, 20 jets" in text
     assert "scores p_b, p_c, p_light: " in text
@@ -213,7 +214,7 @@ def test_our_latents(
     paths = [str(tmp_path / name) for name in ("source.parquet", "calibrated.parquet")]
     for path in paths:
         write_latents(Path(path), kind, made_by)
-    assert check.check(paths) == 0  # of the same jets, which is no mistake
+    assert check(paths) == 0  # of the same jets, which is no mistake
     said = capsys.readouterr()
     assert said.err == ""
     first = said.out.splitlines()
@@ -229,7 +230,7 @@ def test_our_latents(
     # The block that it names reads the file.
     labels = json.loads(use[use.index("labels: ") + len("labels: ") : -1])
     layout = {"format": "parquet", "holds": "latents", "labels": labels}
-    assert check.check(paths[:1], json.dumps(layout)) == 0
+    assert check(paths[:1], json.dumps(layout)) == 0
     text = capsys.readouterr().out
     assert first[1] in text
     assert f"latents of {z128} numbers: source or target" in text
@@ -246,7 +247,7 @@ def test_our_latents_that_are_damaged(tmp_path: Path, capsys: pytest.CaptureFixt
     ):
         number = table.column_names.index(name)
         pa.parquet.write_table(table.set_column(number, name, column), path)
-        assert check.check([str(path)]) == 1
+        assert check([str(path)]) == 1
         assert says in capsys.readouterr().err
 
 
@@ -256,7 +257,7 @@ def test_scores_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         for name, values in zip("bcu", p.T, strict=True):
             file[f"model/gn_p{name}"] = values
         file["pt"], file["eta"], file["truth"] = np.full(20, 5e4), np.zeros(20), np.full(20, 5)
-    assert check.check([str(tmp_path / "s.h5")]) == 0
+    assert check([str(tmp_path / "s.h5")]) == 0
     text = capsys.readouterr().out
     assert "hdf5, 20 jets" in text
     assert "columns: {p_b: model/gn_pb, p_c: model/gn_pc, p_light: model/gn_pu}" in text
@@ -269,17 +270,17 @@ def test_scores_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         "labels": {"column": "truth", "values": {5: "b"}},
     }
     files = [str(tmp_path / "s.h5")] * 2  # ids are rows here: the same ones are no mistake
-    assert check.check(files, json.dumps(layout)) == 0
+    assert check(files, json.dumps(layout)) == 0
     text = capsys.readouterr().out
     assert "b 20, c 0, light 0" in text
     assert "jet_pt: 50 to 50" in text
     layout["labels"] = {"all": "c"}
-    assert check.check(files, json.dumps(layout)) == 0
+    assert check(files, json.dumps(layout)) == 0
     text = capsys.readouterr().out
     assert "b 0, c 20, light 0" in text
     assert 'holds: scores, labels: {"all":"c"})' in text
     layout["labels"] = {"column": "truth", "values": {4: "c"}}
-    assert check.check(files, json.dumps(layout)) == 1
+    assert check(files, json.dumps(layout)) == 1
     assert "truth: is 5 in row 0" in capsys.readouterr().err
 
 
@@ -292,7 +293,7 @@ def test_latents_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     pa.parquet.write_table(pa.table(rows | truth), tmp_path / "b.parquet")
     for name, column in (("a", "z_{0..11}"), ("b", "latent")):
         path = str(tmp_path / f"{name}.parquet")
-        assert check.check([path]) == 0
+        assert check([path]) == 0
         assert f"latents {column} of 12 numbers" in capsys.readouterr().out
         layout = {
             "format": "parquet",
@@ -300,16 +301,16 @@ def test_latents_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
             "columns": {"z128": column, "jet_pt": "pt"},
             "labels": {"column": "truth", "values": {0: "qcd", 6: "top"}},
         }
-        assert check.check([path], json.dumps(layout)) == 0
+        assert check([path], json.dumps(layout)) == 0
         text = capsys.readouterr().out
         assert "qcd 10, top 10" in text
         assert "jet_pt: 600 to 600" in text
         assert "can be used: latents of 12 numbers: source or target of the latent study" in text
         layout["labels"] = {"all": "data"}
-        assert check.check([path], json.dumps(layout)) == 0
+        assert check([path], json.dumps(layout)) == 0
         assert "jets of each class: data 20" in capsys.readouterr().out
         layout["labels"] = {"column": "truth", "values": {0: "qcd"}}
-        assert check.check([path], json.dumps(layout)) == 1
+        assert check([path], json.dumps(layout)) == 1
         assert "truth: is 6 in row 10" in capsys.readouterr().err
 
 
@@ -321,12 +322,12 @@ def test_files_that_do_not_go_together(
     write_jets(paths[0], jets, {})
     write_jets(paths[1], make_jets(20, 2), {})
     pa.parquet.write_table(make_jets(20, 3).drop_columns("part_d0err"), paths[2])
-    assert check.check([str(path) for path in paths[:2]]) == 0
+    assert check([str(path) for path in paths[:2]]) == 0
     assert "differ" not in capsys.readouterr().out
-    assert check.check([str(path) for path in (paths[0], paths[2])]) == 0
+    assert check([str(path) for path in (paths[0], paths[2])]) == 0
     assert "differ in their columns" in capsys.readouterr().out
     write_jets(paths[1], jets, {})
-    assert check.check([str(path) for path in paths[:2]]) == 1
+    assert check([str(path) for path in paths[:2]]) == 1
     assert "all files together: jet_id: 20 ids are there more than once" in capsys.readouterr().err
 
 
@@ -336,7 +337,7 @@ def test_bad_files_are_named_and_the_others_told(
     write_jetclass(tmp_path / "a.root", make_jets(20, 1))
     content = (tmp_path / "a.root").read_bytes()
     (tmp_path / "b.root").write_bytes(content[:-100])
-    assert check.check([str(tmp_path / "b.root"), str(tmp_path / "a.root")]) == 1
+    assert check([str(tmp_path / "b.root"), str(tmp_path / "a.root")]) == 1
     captured = capsys.readouterr()
     assert f"b.root: file: is truncated: {len(content) - 100} of" in captured.err
     assert "a.root: jetclass, 20 jets" in captured.out
@@ -344,7 +345,7 @@ def test_bad_files_are_named_and_the_others_told(
 
 def test_nothing_to_be_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pa.parquet.write_table(pa.table({"mass": [1.0, 2.0]}), tmp_path / "a.parquet")
-    assert check.check([str(tmp_path / "a.parquet")]) == 1
+    assert check([str(tmp_path / "a.parquet")]) == 1
     text = capsys.readouterr().out
     assert "cannot be used: jets of the latent study (jet_pt: column is missing" in text
 
@@ -353,12 +354,12 @@ def test_a_layout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_upp(tmp_path / "a.h5", 50)
     labels = {"column": "jets/flavour_label", "values": {0: "light", 1: "c", 2: None}}
     layout = json.dumps({"format": "upp", "labels": labels})
-    assert check.check([str(tmp_path / "a.h5")], layout) == 0
+    assert check([str(tmp_path / "a.h5")], layout) == 0
     assert "b 0, c" in capsys.readouterr().out
     all_light = '{"format": "upp", "labels": {"all": "light"}}'
-    assert check.check([str(tmp_path / "a.h5")], all_light) == 0
+    assert check([str(tmp_path / "a.h5")], all_light) == 0
     assert "b 0, c 0, light 50" in capsys.readouterr().out
-    assert check.check([str(tmp_path / "a.h5")], '{"format": "upp", "labels": {}}') == 1
+    assert check([str(tmp_path / "a.h5")], '{"format": "upp", "labels": {}}') == 1
     assert "labels need either column and values, or all" in capsys.readouterr().err
-    assert check.check([str(tmp_path / "a.h5")], '{"format": "csv"}') == 1
+    assert check([str(tmp_path / "a.h5")], '{"format": "csv"}') == 1
     assert "--layout" in capsys.readouterr().err

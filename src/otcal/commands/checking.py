@@ -1,4 +1,4 @@
-"""Tell what files offer, and what can be done with them."""
+"""What `otcal check` tells: what files offer, and what can be done with them."""
 
 from __future__ import annotations
 

@@ -103,9 +103,10 @@ def fit_map(
     seed
         Seed of networks and batches.
     validation
-        Held-out source and target points; default: a random tenth of the samples. A Gaussian map
-        that is chosen without them is fitted to all points in the end; the figures with it are of
-        the one that has not seen the tenth.
+        Held-out source and target points; default: a random tenth of the samples, but no more
+        points than figures are of (`heldout.LARGEST`). A Gaussian map that is chosen without them
+        is fitted to all points in the end; the figures with it are of the one that has not seen
+        those held out.
     conditions
         What the map may depend on without moving it, such as a jet's pT and η: of source and
         target, shapes (n, k) and (m, k). The map T( · | c) is the gradient of a convex potential

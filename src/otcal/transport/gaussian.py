@@ -12,14 +12,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
+from scipy.linalg import block_diag, solve_triangular
+from scipy.optimize import isotonic_regression
 
-from otcal.transport.rows import Rows, mean, second_moment
+from otcal.transport.rows import Rows, fold_moments, mean
 
 Array = NDArray[np.float64]
 
 RANK_TOLERANCE = 1e-9
 """Relative variance below which a direction carries nothing but float32 rounding."""
+
+FOLDS = 8
+"""Parts of a sample for cross-validation."""
 
 _SMALLEST_EIGENVALUE = 1e-8  # relative to the pool: a sample which lacks a direction altogether
 
@@ -39,7 +43,8 @@ class GaussianMap:
     covariance
         Regularised source covariance in that basis, shape (r, r).
     shrinkage
-        Intensities of the shrinkage of the two covariances.
+        Share of the squared relative differences between the two covariances that is put down to
+        noise, from 0 to 1.
     """
 
     source_mean: Array
@@ -47,7 +52,7 @@ class GaussianMap:
     support: Array
     core: Array
     covariance: Array
-    shrinkage: tuple[float, float]
+    shrinkage: float
 
     @property
     def linear(self) -> Array:
@@ -76,10 +81,10 @@ def fit_gaussian(
 
     Regularisation. Directions in which neither sample varies (relative variance of the pooled
     covariance below 1e-9: the rank of a linear layer is often smaller than its width) are taken
-    out; there A = 1. In the others both covariances are shrunk towards their mean: in coordinates
-    where the mean is the identity, eigenvalues w become w^{1−λ} with the intensity λ of Ledoit &
-    Wolf (J. Multivar. Anal. 88 (2004) 365). λ → 0 for many samples, λ → 1 (A → 1, a shift only) for
-    few; it doesn't depend on the coordinates' scales.
+    out; there A = 1. In the others the covariances keep their mean and the axes along which they
+    differ. How much they differ along each is judged by cross-validation (`_ratios`), since axes
+    are those along which these points differ most, noise included. Without a difference beyond
+    noise A → 1, a shift only; the result doesn't depend on the coordinates' scales.
 
     Parameters
     ----------
@@ -92,19 +97,23 @@ def fit_gaussian(
     x, y = (Rows(sample, lambda piece: piece / unit) for sample in (source, target))
     source_mean, target_mean = mean(x), mean(y)
     x, y = x.then(lambda piece: piece - source_mean), y.then(lambda piece: piece - target_mean)
-    support, spread = _support(0.5 * (second_moment(x) + second_moment(y)))
+    folds = [fold_moments(side.then(_with_one), FOLDS) for side in (x, y)]
+    whole = [moments.sum(0)[:-1, :-1] for moments in folds]
+    support, spread = _support(0.5 * (whole[0] + whole[1]))
     whitening = support / spread
-    first, first_shrinkage = _shrunk_covariance(x.then(lambda piece: piece @ whitening))
-    second, second_shrinkage = _shrunk_covariance(y.then(lambda piece: piece @ whitening))
+    axes, differences = _differences(*(whitening.T @ moments @ whitening for moments in whole))
+    believed = np.tanh(0.5 * _ratios(*(_along(support, moments) for moments in folds)))
     # Factors of the well-conditioned covariances, scaled afterwards: exact where it is narrow too.
-    roots = [spread[:, None] * np.linalg.cholesky(white) for white in (first, second)]
+    covariances = [(axes * (1.0 + sign * believed)) @ axes.T for sign in (1.0, -1.0)]
+    roots = [spread[:, None] * np.linalg.cholesky(white) for white in covariances]
+    square = float((differences**2).sum())
     return GaussianMap(
         source_mean,
         target_mean,
         support,
         bures(*roots),
-        first * np.outer(spread, spread),
-        (first_shrinkage, second_shrinkage),
+        covariances[0] * np.outer(spread, spread),
+        max(0.0, 1.0 - float((believed**2).sum()) / square) if square else 1.0,
     )
 
 
@@ -142,38 +151,58 @@ def _support(pooled: Array) -> tuple[Array, Array]:
     return vectors[:, keep], np.sqrt(values[keep])
 
 
-def _shrunk_covariance(white: Rows) -> tuple[Array, float]:
-    """Return the shrunk covariance and λ for centred rows whose pooled covariance is the identity.
+def _ratios(first: Array, second: Array) -> Array:
+    """Return ln(variance of the source / of the target) along the axes, shape (r,), ascending.
 
-    Variances and correlations are shrunk one after the other, since far fewer points determine the
-    d variances. To first order around the identity w^{1−λ} is Ledoit and Wolf's (1 − λ) w + λ, but
-    it changes small eigenvalues in proportion. Those lost for want of points are raised to λ d/n.
+    The axes of all folds but one are held against the fold that is left out, whose variances along
+    them are unbiased, heavy tails or not (Lam, Ann. Stat. 44 (2016) 928, does it for one
+    covariance). Means over the folds, made monotonic, replace the ratios of the whole sample,
+    of which the largest are too large and the smallest too small.
+
+    Parameters
+    ----------
+    first, second
+        Every fold's share of the moments of (x, 1), shape (folds, r + 1, r + 1).
     """
-    n = len(white.sample)
-    moments = white.average(_second_and_fourth)
-    second, fourth = moments[:-1], moments[-1]
-    variances = np.diag(second)
-    width_intensity = _intensity((fourth - variances**2).sum() / n, variances - 1.0)
-    widths = np.maximum(variances, _SMALLEST_EIGENVALUE) ** (0.5 * (1.0 - width_intensity))
-    scale = np.maximum(np.sqrt(variances), np.sqrt(_SMALLEST_EIGENVALUE))
-    correlation = second / np.outer(scale, scale)
-    lengths = white.average(lambda x: (((x / scale) ** 2).sum(1) ** 2).sum())
-    d = len(correlation)
-    intensity = _intensity((lengths - (correlation**2).sum()) / n, correlation - np.eye(d))
-    values, vectors = np.linalg.eigh(correlation)
-    floor = max(intensity * min(1.0, d / n), _SMALLEST_EIGENVALUE)
-    values = np.maximum(np.maximum(values, 0.0) ** (1.0 - intensity), floor)
-    shrunk = (vectors * values) @ vectors.T
-    unit = widths / np.sqrt(np.diag(shrunk))
-    return shrunk * np.outer(unit, unit), intensity
+    variances = np.zeros((2, first.shape[1] - 1))
+    for k in range(len(first)):
+        seen, unseen = [], []
+        for moments in (first, second):
+            others = moments.sum(0) - moments[k]
+            centre = others[-1, :-1] / others[-1, -1]
+            seen.append(_about(centre, others) / others[-1, -1])
+            unseen.append(_about(centre, moments[k]))
+        axes, _ = _differences(*seen)
+        variances += [((moments @ axes) * axes).sum(0) for moments in unseen]
+    logarithms = np.log(variances + _SMALLEST_EIGENVALUE)
+    return np.asarray(isotonic_regression(logarithms[0] - logarithms[1]).x)
 
 
-def _second_and_fourth(x: Array) -> Array:
-    """Return Σ x xᵀ over the rows, shape (d, d), with Σ x⁴ of each column below, (d + 1, d)."""
-    return np.vstack([x.T @ x, ((x * x) ** 2).sum(0)])
+def _differences(first: Array, second: Array) -> tuple[Array, Array]:
+    """Return axes in which both moments are diagonal, and their relative differences, ascending.
+
+    With the axes V, shape (r, r), and the differences δ, shape (r,), Vᵀ (M₁ + M₂) V = 2 and
+    Vᵀ (M₁ − M₂) V = 2 δ; both are 0 for directions in which nothing varies.
+    """
+    values, vectors = np.linalg.eigh(0.5 * (first + second))
+    varies = values > RANK_TOLERANCE * max(float(values.max(initial=0.0)), 1e-300)
+    white = vectors * np.where(varies, values, np.inf) ** -0.5
+    differences, axes = np.linalg.eigh(white.T @ (0.5 * (first - second)) @ white)
+    return white @ axes, differences
 
 
-def _intensity(noise: float, deviation: Array) -> float:
-    """Return how far to shrink what deviates from its prior partly by noise, from 0 to 1."""
-    distance = float((deviation**2).sum())
-    return 1.0 if distance <= noise else float(noise) / distance
+def _with_one(x: Array) -> Array:
+    """Return (x, 1), whose second moments hold the number of rows and their sum as well."""
+    return np.column_stack([x, np.ones(len(x))])
+
+
+def _about(centre: Array, moments: Array) -> Array:
+    """Return Σ (x − c)(x − c)ᵀ, shape (r, r), from the moments of (x, 1)."""
+    shift = np.column_stack([np.eye(len(centre)), -centre])
+    return np.asarray(shift @ moments @ shift.T)
+
+
+def _along(basis: Array, moments: Array) -> Array:
+    """Return the moments of (x · basis, 1) from those of (x, 1), shape (…, r + 1, r + 1)."""
+    extended = block_diag(basis, np.ones((1, 1)))
+    return np.asarray(extended.T @ moments @ extended)

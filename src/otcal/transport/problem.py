@@ -52,7 +52,7 @@ class Problem:
     held_out
         Held-out points.
     shrinkage
-        Shrinkage of the two covariances.
+        Shrinkage of the covariances' differences (`otcal.transport.gaussian.GaussianMap`).
     matched
         Figures of `otcal.transport.conditions.match`, where there are conditions.
     """
@@ -62,7 +62,7 @@ class Problem:
     source: Tensor
     target: Tensor
     held_out: HeldOut
-    shrinkage: tuple[float, float]
+    shrinkage: float
     matched: dict[str, float] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class Problem:
             "conditions": self.coordinates.conditions,
             **({"conditions_matched": self.matched} if self.matched else {}),
             "preconditioned": self.held_out.reference is None,
-            "covariance_shrinkage": list(self.shrinkage),
+            "covariance_shrinkage": self.shrinkage,
         }
 
     def fingerprint(self) -> list[float]:
@@ -169,7 +169,7 @@ def gaussian_of_all(
 
 def _coordinates(
     source: Samples, target: Samples, d: int, in_spreads: bool
-) -> tuple[Coordinates, Coordinates, tuple[float, float]]:
+) -> tuple[Coordinates, Coordinates, float]:
     """Return principal and standardised coordinates of rows (x, c), and the shrinkage."""
     k = source.shape[1] - d
     x, y = source[:, :d], target[:, :d]
@@ -261,7 +261,7 @@ def _finite(sample: Samples, name: str) -> Samples:
 
 def _hold_out(sample: Samples, name: str, seed: int) -> tuple[Samples, Samples]:
     order = numpy_generator(seed, "held out", name).permutation(len(sample))
-    count = min(max(2, len(sample) // 10), 10_000)
+    count = min(max(2, len(sample) // 10), LARGEST)
     return sample[order[count:]], sample[order[:count]]
 
 

@@ -55,6 +55,16 @@ def second_moment(rows: Rows) -> Array:
     return rows.average(lambda x: x.T @ x)
 
 
+def fold_moments(rows: Rows, folds: int) -> Array:
+    """Return the share of every fold in E[x xᵀ], shape (folds, d, d); their sum is E[x xᵀ].
+
+    Rows are dealt to the folds in turn, so that their order makes no difference. `folds` divides
+    `PIECE`: which row belongs to which doesn't depend on the pieces.
+    """
+    assert PIECE % folds == 0
+    return rows.average(lambda x: np.stack([x[k::folds].T @ x[k::folds] for k in range(folds)]))
+
+
 def spread(sample: NDArray[np.floating]) -> Array:
     """Return the standard deviation of each feature, shape (d,)."""
     rows = Rows(sample, lambda x: x)

@@ -89,6 +89,38 @@ def test_more_dimensions_than_points_give_a_moderate_map() -> None:
     assert ((fitted(fresh) - fresh - 3.0) ** 2).mean() < 0.2
 
 
+def heavy_tailed(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
+    """Points with covariance 1 and unequal lengths, as those of a tagger's latent have."""
+    length = np.exp(0.5 * rng.normal(size=(n, 1)))
+    return rng.normal(size=(n, d)) * length / np.sqrt(np.exp(0.5))
+
+
+def test_noise_of_the_covariances_is_not_mapped() -> None:
+    rng = np.random.default_rng(7)
+    n, d = 2000, 64
+    x, y = heavy_tailed(rng, n, d), heavy_tailed(rng, n, d)
+    fitted = fit_gaussian(x, y)
+    # Truth: A = 1. What is left is mostly one factor for all directions: the lengths' own noise.
+    samples = closed_form(np.cov(x.T), np.cov(y.T))
+    error = np.linalg.norm(fitted.linear - np.eye(d))
+    assert error < 0.2 * np.linalg.norm(samples - np.eye(d))
+    assert fitted.shrinkage > 0.9
+
+
+def test_differences_beyond_noise_are_kept() -> None:
+    rng = np.random.default_rng(8)
+    n, d = 10_000, 64
+    axes = np.linalg.qr(rng.normal(size=(d, 3)))[0]
+    factors = np.array([0.5, 1.6, 2.0])
+    truth = np.eye(d) + (axes * (factors - 1.0)) @ axes.T
+    x, y = heavy_tailed(rng, n, d), heavy_tailed(rng, n, d) @ truth
+    fitted = fit_gaussian(x, y)
+    # The axes, too, are known to about √(d / n) only, which leaves a bias of some per cent.
+    np.testing.assert_allclose(np.diag(axes.T @ fitted.linear @ axes), factors, rtol=0.1)
+    samples = closed_form(np.cov(x.T), np.cov(y.T))
+    assert np.linalg.norm(fitted.linear - truth) < 0.4 * np.linalg.norm(samples - truth)
+
+
 def test_shrinkage_does_not_depend_on_the_scale_of_the_features() -> None:
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(200, 6)), 1.5 * rng.normal(size=(200, 6))

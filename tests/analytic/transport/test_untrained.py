@@ -99,7 +99,12 @@ def test_candidates_survive_saving(tmp_path: Path) -> None:
     again = TransportMap.load(tmp_path / "map.safetensors")
     np.testing.assert_array_equal(again.transport(x), fitted.transport(x))
     back = again.inverse(fitted.transport(x))
-    assert back.converged.all()
+    # An entropic map is all but constant beyond the last of its points: an inverse may fail there.
+    assert back.converged.mean() > 0.99
+    returned = again.transport(back.points)
+    np.testing.assert_allclose(
+        returned[back.converged], fitted.transport(x)[back.converged], rtol=0, atol=0.01 * x.std()
+    )
 
 
 def test_the_lowest_dual_value_is_compared_with_the_gaussian_map() -> None:

@@ -195,7 +195,7 @@ def test_a_checkpoint_of_another_network_is_left_and_that_is_said(
     assert caplog.messages == [
         f"{path} is of another fit: options.hidden was (16, 16) and is (8,); starting again"
     ]
-    fresh = fit_map(source, target, steps=40, options=other, select=False)
+    fresh = fit_map(source, target, **settings)
     np.testing.assert_array_equal(fitted.transport(source), fresh.transport(source))
 
 

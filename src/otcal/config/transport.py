@@ -43,7 +43,7 @@ class ConvexSpec(Block):
         "spread: keeps the map from following single jets. Less is enough with more jets.",
     )
     damping: float = Field(
-        0.25,
+        1.0,
         ge=0,
         le=1,
         description="Power of a direction's spread by which the network sees it scaled: narrow "

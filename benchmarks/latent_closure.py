@@ -1,8 +1,9 @@
 """What time, capacity and jets of the latent study's map buy: AUC of a retrained discriminator.
 
 Needs the latents and the tagger of a finished study. Every row fits the map again with one setting
-changed, moves the source's jets, and trains the study's discriminator anew on moved jets against
-target jets that no fit has seen. Steps run as the workflow runs them, on one thread. Rows are kept
+changed, moves the source's jets, and trains the study's discriminators anew on moved jets against
+target jets that no fit has seen: in the layer of the map and in the tagger's outputs. Steps run as
+the workflow runs them, on one thread. Rows are kept
 in `closure.csv`; a second run adds those that are missing.
 
     python benchmarks/latent_closure.py --study results/latent --output results/latent_closure
@@ -27,8 +28,11 @@ from otcal.config.study import LatentStudy, load_settings
 from otcal.config.transport import MapSpec
 from otcal.figures import style
 
-STEPS = (125, 250, 500, 1000, 2000, 4000, 8000)
+STEPS = (0, 125, 250, 500, 1000, 2000, 4000, 8000)
+"""Of the fit; 0 for the Gaussian map alone."""
 UNITS = (16, 32, 64, 128, 256)
+LAYERS = ("z128", "z10")
+"""Where discriminators are trained."""
 SHARES = (0.0625, 0.125, 0.25, 0.5)
 """Of the jets, for training the map."""
 
@@ -49,7 +53,10 @@ def variants(spec: MapSpec) -> dict[str, dict[str, MapSpec]]:
         return changed(splits={**spec.splits.model_dump(), "train": share, "test": rest})
 
     return {
-        "steps": {str(steps): changed(steps=steps) for steps in STEPS},
+        "steps": {
+            str(steps): changed(steps=steps) if steps else changed(method="gaussian")
+            for steps in STEPS
+        },
         "units": {str(units): with_units(units) for units in UNITS},
         "share": {str(share): with_share(share) for share in SHARES if share <= spec.splits.train},
     }
@@ -70,18 +77,19 @@ def step(name: str, spec: str, *options: str | Path) -> float:
 
 def measure(
     spec: MapSpec | None, study: LatentStudy, folder: Path, scratch: Path
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Fit, move, discriminate; without a map, between halves of the target."""
     latents = {name: folder / f"latents/{name}.parquet" for name in ("source", "target")}
     if spec is None:
         return discriminate(study, latents["target"], scratch)
     fitted, moved = scratch / "map.safetensors", scratch / "calibrated.parquet"
+    diagnostics = scratch / "diagnostics.json"
     seconds = step(
         "fit_map",
         spec.model_dump_json(),
         *("--source", latents["source"], "--target", latents["target"], "--output", fitted),
         *("--learning-curve", scratch / "curve.csv"),
-        *("--diagnostics", scratch / "diagnostics.json"),
+        *("--diagnostics", diagnostics),
     )
     step(
         "calibrate",
@@ -89,25 +97,30 @@ def measure(
         *("--source", latents["source"], "--map", fitted, "--output", moved),
         *("--tagger", folder / "tagger/tagger.safetensors"),
     )
-    return {"fit_cpu_s": seconds, **discriminate(study, latents["target"], scratch, moved)}
+    winner = json.loads(diagnostics.read_text())["winner"]
+    found = discriminate(study, latents["target"], scratch, moved)
+    return {"fit_cpu_s": seconds, "map": winner, **found}
 
 
 def discriminate(
     study: LatentStudy, target: Path, scratch: Path, calibrated: Path | None = None
 ) -> dict[str, float]:
-    """Train the discriminator on moved jets against the target, or on two halves of the target."""
+    """Train discriminators on moved jets against the target, or on two halves of the target."""
     jets = study.closure.selection(study.splits.fractions(), study.transport.classes)
     output = scratch / "discriminator.json"
-    step(
-        "train_discriminator",
-        study.closure.discriminator(jets, "mlp", study.seed).model_dump_json(),
-        *("--layer", study.transport.layer, "--target", target),
-        *("--training", "floor" if calibrated is None else "retrained"),
-        *(() if calibrated is None else ("--calibrated", calibrated)),
-        *("--output", output, "--scores", scratch / "scores.parquet"),
-    )
-    (found,) = json.loads(output.read_text())["evaluations"].values()
-    return {"auc": found["auc"], "auc_std": found["std"]}
+    found = {}
+    for layer in LAYERS:
+        step(
+            "train_discriminator",
+            study.closure.discriminator(jets, "mlp", study.seed).model_dump_json(),
+            *("--layer", layer, "--target", target),
+            *("--training", "floor" if calibrated is None else "retrained"),
+            *(() if calibrated is None else ("--calibrated", calibrated)),
+            *("--output", output, "--scores", scratch / "scores.parquet"),
+        )
+        (figures,) = json.loads(output.read_text())["evaluations"].values()
+        found |= {f"auc_{layer}": figures["auc"], f"std_{layer}": figures["std"]}
+    return found
 
 
 def parse() -> argparse.Namespace:
@@ -130,7 +143,7 @@ def main() -> None:
     for changed, values in variants(study.map_spec()).items():
         jobs += [(changed, value, spec) for value, spec in values.items()]
     known = {(row["changed"], row["value"]): row for row in rows}
-    measured: dict[str, dict[str, float]] = {}  # the study's own settings are in every series
+    measured: dict[str, dict[str, Any]] = {}  # the study's own settings are in every series
     for changed, value, spec in jobs:
         same = "" if spec is None else spec.model_dump_json()
         row = known.get((changed, value))
@@ -159,13 +172,11 @@ def draw(table: pd.DataFrame, study: LatentStudy, stem: Path) -> None:
     }
     for axes, (changed, (x, label)) in zip(grid, places.items(), strict=True):
         rows = table[table["changed"] == changed]
-        axes.errorbar(x(rows), rows["auc"], rows["auc_std"], fmt="o-", capsize=3)
-        axes.axhspan(
-            floor["auc"] - floor["auc_std"],
-            floor["auc"] + floor["auc_std"],
-            color="0.8",
-            label="two halves of the target",
-        )
+        for layer, marker in zip(LAYERS, ("o-", "s--"), strict=True):
+            auc, error = rows[f"auc_{layer}"], rows[f"std_{layer}"]
+            axes.errorbar(x(rows), auc, error, fmt=marker, capsize=3, label=layer)
+        centre, half = (floor[f"{name}_{LAYERS[0]}"] for name in ("auc", "std"))
+        axes.axhspan(centre - half, centre + half, color="0.8", label="two halves of the target")
         axes.set(xscale="log", xlabel=label)
         axes.margins(0.1)
         if changed != "steps":

@@ -201,7 +201,8 @@ def test_maps_move_jets_as_their_momentum_asks(study: Path) -> None:
         assert found.conditions == ("jet_pt",)
         moved = ilr(found(jets.p, jets.conditions(CONDITIONS)).p) - ilr(jets.p)
         missed = np.sqrt(((moved - expected) ** 2).sum(axis=1).mean())
-        assert missed < 0.4 * np.sqrt((expected**2).sum(axis=1).mean())
+        # Most of what is missed is the small flows; one map for all momenta misses all of it.
+        assert missed < 0.5 * np.sqrt((expected**2).sum(axis=1).mean())
         with pytest.raises(InputError, match="conditions: are missing"):
             found(jets.p)
     inclusive = SimplexMap.load(study / "maps/b/inclusive.safetensors", "b")

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import block_diag, solve_triangular
+from scipy.linalg import block_diag, qr, solve_triangular
 from scipy.optimize import isotonic_regression
+from scipy.special import expit
 
 from otcal.transport.rows import Rows, fold_moments, mean
 
@@ -102,17 +103,17 @@ def fit_gaussian(
     support, spread = _support(0.5 * (whole[0] + whole[1]))
     whitening = support / spread
     axes, differences = _differences(*(whitening.T @ moments @ whitening for moments in whole))
-    believed = np.tanh(0.5 * _ratios(*(_along(support, moments) for moments in folds)))
+    ratios = _ratios(*(_along(support, moments) for moments in folds))
     # Factors of the well-conditioned covariances, scaled afterwards: exact where it is narrow too.
-    covariances = [(axes * (1.0 + sign * believed)) @ axes.T for sign in (1.0, -1.0)]
-    roots = [spread[:, None] * np.linalg.cholesky(white) for white in covariances]
-    square = float((differences**2).sum())
+    halves = [axes * np.sqrt(2.0 * expit(sign * ratios)) for sign in (1.0, -1.0)]
+    roots = [spread[:, None] * qr(half.T, mode="r")[0].T for half in halves]
+    believed, square = np.tanh(0.5 * ratios), float((differences**2).sum())
     return GaussianMap(
         source_mean,
         target_mean,
         support,
         bures(*roots),
-        covariances[0] * np.outer(spread, spread),
+        roots[0] @ roots[0].T,
         max(0.0, 1.0 - float((believed**2).sum()) / square) if square else 1.0,
     )
 

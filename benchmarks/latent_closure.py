@@ -3,8 +3,8 @@
 Needs the latents and the tagger of a finished study. Every row fits the map again with one setting
 changed, moves the source's jets, and trains the study's discriminators anew on moved jets against
 target jets that no fit has seen: in the layer of the map and in the tagger's outputs. Steps run as
-the workflow runs them, on one thread. Rows are kept
-in `closure.csv`; a second run adds those that are missing.
+the workflow runs them, on one thread. Rows are kept in `closure.csv`; a second run adds those that
+are missing.
 
     python benchmarks/latent_closure.py --study results/latent --output results/latent_closure
 """

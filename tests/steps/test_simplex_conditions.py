@@ -101,7 +101,7 @@ def run(step: Callable[[list[str]], None], spec: dict, **options: object) -> Non
 
 
 def pretrain(root: Path, sample: str, output: str, conditions: list[str]) -> None:
-    training = {"steps": 250, "batch": 512, "learning_rate": 0.01, "evaluate_every": 50}
+    training = {"steps": 400, "batch": 512, "learning_rate": 0.01, "evaluate_every": 50}
     spec = {"flow": FLOWS, "training": training, "splits": SPLITS, "seed": 1}
     files = {"scores": root / f"scores/{sample}.parquet", "output": root / output}
     run(pretrain_flows.main, {**spec, "conditions": conditions}, **files)
@@ -201,8 +201,7 @@ def test_maps_move_jets_as_their_momentum_asks(study: Path) -> None:
         assert found.conditions == ("jet_pt",)
         moved = ilr(found(jets.p, jets.conditions(CONDITIONS)).p) - ilr(jets.p)
         missed = np.sqrt(((moved - expected) ** 2).sum(axis=1).mean())
-        # Most of what is missed is the small flows; one map for all momenta misses all of it.
-        assert missed < 0.5 * np.sqrt((expected**2).sum(axis=1).mean())
+        assert missed < 0.4 * np.sqrt((expected**2).sum(axis=1).mean())
         with pytest.raises(InputError, match="conditions: are missing"):
             found(jets.p)
     inclusive = SimplexMap.load(study / "maps/b/inclusive.safetensors", "b")

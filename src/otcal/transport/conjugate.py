@@ -48,6 +48,7 @@ def conjugate(
     max_iterations: int = 200,
     memory: int = 6,
     compact_every: int = 2,
+    block: int = 1,
 ) -> Conjugate:
     """Solve ∇φ(u) = v for every row of v by batched, safeguarded L-BFGS.
 
@@ -72,6 +73,9 @@ def conjugate(
         Pairs kept by L-BFGS.
     compact_every
         Steps between two removals of converged rows.
+    block
+        Rows leave in such numbers that a multiple of this stays. Matrix products in bfloat16 are
+        compiled anew for every number of rows.
     """
     threshold = tolerance * math.sqrt(v.shape[1])
     points = (v if start is None else start).clone()
@@ -87,9 +91,13 @@ def conjugate(
         active.step(potential, history)
         if (iteration + 1) % compact_every and iteration + 1 < max_iterations:
             continue
-        keep = active.residual.norm(dim=1) > threshold
+        norm = active.residual.norm(dim=1)
+        keep = norm > threshold
         if iteration + 1 == max_iterations:
             keep = torch.zeros_like(keep)
+        elif block > 1:
+            count = min(len(keep), math.ceil(int(keep.sum()) / block) * block)
+            keep[norm.topk(count).indices] = True
         if bool(keep.all()):
             continue
         done = rows[~keep]

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from otcal.transport.potentials import Potential
 
@@ -62,6 +61,12 @@ class ConvexPotential(Potential):
         Number of pieces K; none without.
     squares
         Squares for the pieces beside those of the units.
+
+    Attributes
+    ----------
+    products
+        What matrix products are computed in; None: as everything else. It is for training, and not
+        saved: in bfloat16 a gradient is off by some 0.3 %.
     """
 
     scales: Tensor
@@ -80,6 +85,7 @@ class ConvexPotential(Potential):
         super().__init__(dimension)
         self.hidden, self.floor = tuple(hidden), floor
         self.pieces, self.squares = pieces, squares
+        self.products: torch.dtype | None = None
         total, width = sum(hidden), math.sqrt(dimension)
         parts = [
             torch.randn(total + pieces, dimension) / width,
@@ -193,7 +199,8 @@ class ConvexPotential(Potential):
             b of units and pieces, shape (H + K,) or (n, H + K).
         """
         total = sum(self.hidden)
-        linear, projections = (w @ self.skips.T).tensor_split([total + self.pieces], dim=1)
+        skipped = self._product(w, self.skips.T)
+        linear, projections = skipped.tensor_split([total + self.pieces], dim=1)
         squares = projections * projections
         linear = linear + biases
         weights = [root * root for root in self.roots]
@@ -201,34 +208,37 @@ class ConvexPotential(Potential):
         rates: list[Tensor] = []
         arguments = linear[:, :total] + squares[:, :total]
         for i, t in enumerate(arguments.split(self.hidden, dim=1)):
-            z, rate = _activate(torch.addmm(t, units[-1], weights[i - 1].T) if i else t)
+            z, rate = _activate(t + self._product(units[-1], weights[i - 1].T) if i else t)
             units.append(z)
             rates.append(rate)
         above = self.readout**2
-        value = units[-1] @ above
+        value = (units[-1] * above).sum(1)
         warmth = torch.zeros_like(value)
-        shares = []
+        share, bends = None, None
         if self.pieces:
             mixture = self.mixture * self.mixture
-            r = linear[:, total:] + squares @ mixture.T + units[-1] @ weights[-1].T
+            r = linear[:, total:] + self._product(squares, mixture.T)
+            r = r + self._product(units[-1], weights[-1].T)
             peak, share, warmth = self._soft_maximum(r)
-            shares.append(share)
-            value, above = value + peak, above + share @ weights.pop()
+            bends = self._product(share, mixture)
+            value, above = value + peak, above + self._product(share, weights.pop())
         slopes = [rates[-1] * above]
         for weight, rate in zip(reversed(weights), reversed(rates[:-1]), strict=True):
-            slopes.append((slopes[-1] @ weight) * rate)
+            slopes.append(self._product(slopes[-1], weight) * rate)
         slopes.reverse()
-        doubled = projections + projections
-        if self.pieces:
-            bends = torch.addmm(pad(torch.cat(slopes, dim=1), (0, self.squares)), share, mixture)
-        else:
-            bends = torch.cat(slopes, dim=1)
-        outer = torch.cat([*slopes, *shares, doubled * bends], dim=1)
+        bent = slopes
+        if share is not None and bends is not None:
+            *below, rest = bends.split([*self.hidden, self.squares], dim=1)
+            bent = [*(slope + bend for slope, bend in zip(slopes, below, strict=True)), rest]
+            slopes = [*slopes, share]
+        twice = (projections + projections).split([len(part.T) for part in bent], dim=1)
+        parts = [*slopes, *(a * b for a, b in zip(twice, bent, strict=True))]
+        outer = torch.cat([part.to(self.products or w.dtype) for part in parts], dim=1)
         return Pass(squares, units, outer, value, warmth)
 
     def pull(self, state: Pass) -> Tensor:
         """Return the gradient in w of what units and pieces add, shape (n, d)."""
-        return state.slopes @ self.skips
+        return self._product(state.slopes, self.skips)
 
     def accumulate_network(self, w: Tensor, state: Pass, weights: Tensor) -> Tensor:
         """Add the gradients of what units and pieces consist of; return those of their biases.
@@ -245,18 +255,25 @@ class ConvexPotential(Potential):
         Tensor
             Gradients of every point's biases, shape (n, H + K).
         """
-        slopes = state.slopes * weights[:, None]
-        add_gradient(self.skips, slopes.T @ w)
+        slopes = state.slopes * weights[:, None].to(state.slopes.dtype)
+        add_gradient(self.skips, self._product(slopes.T, w))
         widths = self._widths()
         slopes = slopes[:, : sum(widths)]
         by_layer = slopes.split(widths, dim=1)
         for i, root in enumerate(self.roots):
-            add_gradient(root, 2.0 * root * (by_layer[i + 1].T @ state.units[i]))
+            add_gradient(root, 2.0 * root * self._product(by_layer[i + 1].T, state.units[i]))
         add_gradient(self.readout, 2.0 * self.readout * (weights @ state.units[-1]))
         if self.pieces:
-            add_gradient(self.mixture, 2.0 * self.mixture * (by_layer[-1].T @ state.squares))
+            pull = self._product(by_layer[-1].T, state.squares)
+            add_gradient(self.mixture, 2.0 * self.mixture * pull)
             add_gradient(self.warmth, weights @ state.warmth)
-        return slopes
+        return slopes.to(w.dtype)
+
+    def _product(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return a · b, computed in the precision of `products`."""
+        if self.products is None:
+            return a @ b
+        return (a.to(self.products) @ b.to(self.products)).to(self.skips.dtype)
 
     def _diagonal(self) -> Tensor:
         return self.floor + self.stiffness * (self.scales * self.curvature).exp()

@@ -74,7 +74,7 @@ class NetworkFit:
         diverged = [one.learning_rate for one in attempts[:first]]
         details: dict[str, Any] = {"diverged_learning_rates": diverged}
         for one, identity in list(zip(attempts, identities, strict=True))[first:]:
-            details |= {"options": identity["options"]}
+            details |= {"options": {**identity["options"], **self._resolved(one)}}
             try:
                 if isinstance(one, MinimaxOptions):
                     potentials, result, kept = self._minimax(one, identity)
@@ -99,12 +99,20 @@ class NetworkFit:
         start = self.initial
         if start is not None and isinstance(options, SemidualOptions):
             convex = start.network if isinstance(start, ConditionalPotential) else start
-            shape = {"pieces": convex.pieces, "squares": convex.squares}
-            options = replace(options, hidden=convex.hidden, **shape)
+            options = replace(
+                options, hidden=convex.hidden, pieces=convex.pieces, squares=convex.squares
+            )
         return [
             replace(options, learning_rate=0.25**number * options.learning_rate)
             for number in range(ATTEMPTS)
         ]
+
+    def _resolved(self, options: Options) -> dict[str, str]:
+        """Return the settings that depend on where the fit runs."""
+        if not isinstance(options, SemidualOptions):
+            return {}
+        source = self.problem.source
+        return {"precision": options.choose_precision(source.shape[1], source.device)}
 
     def _interrupted(self, identities: list[dict[str, Any]]) -> int:
         """Return which attempt a checkpoint is of; 0, the first, when it is of none."""

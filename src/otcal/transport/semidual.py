@@ -18,16 +18,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from otcal.runtime.checkpoint import Tree
+from otcal.runtime.device import fastest_precision
 from otcal.runtime.optimisers import Adam
 from otcal.runtime.scratch import copy as copy_rows
 from otcal.runtime.seeds import derive
+from otcal.transport.balance import Balance
 from otcal.transport.conditional import ConditionalPotential
 from otcal.transport.conjugate import conjugate
 from otcal.transport.convex import ConvexPotential
@@ -36,11 +38,18 @@ from otcal.transport.schedule import Schedule
 from otcal.transport.strata import Batches
 
 Network = ConvexPotential | ConditionalPotential
+MapPrecision = Literal["auto", "float32", "bfloat16"]
 
 SMALLEST_SCALE = 1e-6
 """Floor of a coordinate's relative spread."""
 FEW_DIMENSIONS = 3
 """Up to so many, a small network and more steps reach further in equal time."""
+ROUGH_DIMENSIONS = 16
+"""From so many on, errors are far above the rounding of bfloat16, and its matrix products pay."""
+SOURCE = 2
+"""Source points for every target point of a step: without conjugation they cost a fifth."""
+BLOCK = 64
+"""Multiple of target points that are conjugated together in bfloat16."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ class SemidualOptions:
     learning_rate
         Learning rate of Adam before it falls (`otcal.transport.schedule`).
     batch
-        Source and target points per step at most (`otcal.transport.strata`).
+        Target points per step at most (`otcal.transport.strata`), and half of the source points.
     noise
         Standard deviation of the Gaussian noise added to the training points, in units of each
         coordinate's spread. The exact optimal map between two finite samples follows every point;
@@ -70,6 +79,12 @@ class SemidualOptions:
         The returned weights are a running mean over about this share of the steps so far.
     tolerance
         Residual at which a training point's conjugation stops, in units of a typical coordinate.
+    iterations
+        Steps of a training point's conjugation at most.
+    precision
+        Of the matrix products in training steps; everything else, and all that is evaluated or
+        returned, is float32. `auto` takes bfloat16 where the device has it and there are at least
+        `ROUGH_DIMENSIONS` coordinates, else float32.
     """
 
     hidden: tuple[int, ...] | None = None
@@ -81,12 +96,20 @@ class SemidualOptions:
     damping: float = 0.5
     averaging: float = 0.1
     tolerance: float = 0.05
+    iterations: int = 8
+    precision: MapPrecision = "auto"
 
     def units(self, dimension: int) -> tuple[int, ...]:
         """Return the units of each layer in so many dimensions."""
         if self.hidden is not None:
             return self.hidden
         return (64, 64) if dimension <= FEW_DIMENSIONS else (128, 128, 128)
+
+    def choose_precision(self, columns: int, device: torch.device) -> str:
+        """Return the precision of the matrix products of a fit with so many coordinates."""
+        if self.precision != "auto":
+            return self.precision
+        return fastest_precision(device) if columns >= ROUGH_DIMENSIONS else "float32"
 
 
 class SemidualFit:
@@ -137,13 +160,23 @@ class SemidualFit:
             found = conjugate(initial, target, self.points, tolerance=options.tolerance)
             self.points = found.points
         self.average = copy.deepcopy(self.potential)
+        precision = options.choose_precision(source.shape[1], source.device)
+        network = self.potential
+        if isinstance(network, ConditionalPotential):
+            network = network.network
+        network.products = None if precision == "float32" else getattr(torch, precision)
+        self.block = 1 if precision == "float32" else BLOCK
         self.optimiser = Adam(
             self.potential.parameters(), options.learning_rate, betas=(0.9, 0.99), fused=True
         )
         self.batches = {
-            side: Batches(points, options.batch, derive(seed, side))
-            for side, points in (("source", source), ("target", target))
+            side: Batches(points, size, derive(seed, side))
+            for side, points, size in (
+                ("source", source, SOURCE * options.batch),
+                ("target", target, options.batch),
+            )
         }
+        self.balance = {"source": Balance(source), "target": Balance(target)}
 
     def _at_identity(self) -> Network:
         options, dimension = self.options, self.source.shape[1] - self.conditions
@@ -178,13 +211,18 @@ class SemidualFit:
         if options.noise:
             u, v = self._smear(u, number, 0), self._smear(v, number, 1)
         found = conjugate(
-            self.potential, v, self.points[rows], tolerance=options.tolerance, max_iterations=6
+            self.potential,
+            v,
+            self.points[rows],
+            tolerance=options.tolerance,
+            max_iterations=options.iterations,
+            block=self.block,
         )
         self.points[rows] = found.points
         # A point far from its conjugate would pull with a wrong gradient: it sits this step out.
         usable = (found.residual <= 5.0 * options.tolerance * math.sqrt(u.shape[1])).float()
         weights = torch.cat(
-            [torch.full_like(u[:, 0], 1.0 / len(u)), -usable / usable.sum().clamp_min(1.0)]
+            [self.balance["source"].weights(u), -self.balance["target"].weights(v, usable)]
         )
         points = torch.cat([u, found.points])
         if isinstance(self.potential, ConditionalPotential):

@@ -39,6 +39,33 @@ def test_far_points_are_reached_and_rows_do_not_wait_for_each_other() -> None:
     assert (found.residual <= 1e-3 * 8**0.5 * scale).all()
 
 
+class Counting(ConvexPotential):
+    """A potential that notes how many points it is asked for."""
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__(dimension)
+        self.counts: list[int] = []
+
+    def value_and_gradient(self, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        self.counts.append(len(u))
+        return super().value_and_gradient(u)
+
+
+def test_rows_may_leave_in_blocks() -> None:
+    torch.manual_seed(0)
+    network = Counting(8)
+    u = torch.randn(300, 8) * torch.logspace(-2, 1, 300)[:, None]
+    v = network.value_and_gradient(u)[1]
+    found = conjugate(network, v, start=torch.zeros_like(v), compact_every=1, block=16)
+    assert found.converged.all()
+    sizes = set(network.counts) - {300}
+    assert sizes
+    assert all(size % 16 == 0 for size in sizes)
+    alone = conjugate(network, v, start=torch.zeros_like(v))
+    distance = (found.points - alone.points).norm(dim=1)
+    assert (distance <= found.error_bound + alone.error_bound).all()
+
+
 def test_unfinished_rows_say_so() -> None:
     torch.manual_seed(0)
     network = ConvexPotential(16)

@@ -92,6 +92,24 @@ def test_parameter_gradient_agrees_with_autograd(kind: str) -> None:
         torch.testing.assert_close(parameter.grad, gradient)
 
 
+@pytest.mark.parametrize("kind", ["convex", "pieces"])
+def test_products_in_bfloat16_are_off_by_its_rounding(kind: str) -> None:
+    network, u = potential(kind, 6), torch.randn(64, 6)
+    assert isinstance(network, ConvexPotential)
+    weights = torch.rand(64) / 64
+    found = []
+    for products in (None, torch.bfloat16):
+        network.products = products
+        network.zero_grad()
+        gradient = network.gradient(u)
+        network.accumulate(u, weights)
+        assert gradient.dtype == torch.float32
+        grads = torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+        found.append((gradient, grads))
+    for exact, rough in zip(*found, strict=True):
+        assert 1e-5 < (rough - exact).norm() / exact.norm() < 0.01
+
+
 @pytest.mark.parametrize("pieces", [0, 32])
 def test_start_is_close_to_the_identity(pieces: int) -> None:
     torch.manual_seed(0)

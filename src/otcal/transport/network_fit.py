@@ -74,7 +74,7 @@ class NetworkFit:
         diverged = [one.learning_rate for one in attempts[:first]]
         details: dict[str, Any] = {"diverged_learning_rates": diverged}
         for one, identity in list(zip(attempts, identities, strict=True))[first:]:
-            details |= {"options": {**identity["options"], **self._resolved(one)}}
+            details |= {"options": asdict(one) | self._resolved(one)}
             try:
                 if isinstance(one, MinimaxOptions):
                     potentials, result, kept = self._minimax(one, identity)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 
 from otcal.runtime import checkpoint, interruption
+from otcal.runtime.allocator import keep_freed_memory
 from otcal.runtime.distributed import ALONE, Team
 from otcal.runtime.errors import InputError
 from otcal.runtime.progress import progress
@@ -116,6 +117,7 @@ def fit(
     SystemExit
         When a signal has asked to stop.
     """
+    keep_freed_memory()
     result = Result()
     sums: dict[str, float] = {}
     first = count = 0

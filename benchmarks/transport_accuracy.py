@@ -2,9 +2,9 @@
 
 Every row is one fit of one solver to 100,000 unpaired points per side, in a process of its own on
 one core. Rows are added to `accuracy.csv` in the output directory as they come; a row that is there
-already, from the same version of the solver, isn't run again. At the end a table is printed, its
-medians are written to `accuracy.md`, and a figure is drawn. `benchmarks/README.md` says what
-problems, solvers and columns are.
+already, from the same version of the solver on a machine of this kind, isn't run again. At the end
+a table is printed, its medians are written to `accuracy.md`, and a figure is drawn.
+`benchmarks/README.md` says what problems, solvers and columns are.
 
     python benchmarks/transport_accuracy.py --budget 60 --seeds 101 102 103
 """
@@ -22,6 +22,7 @@ from pathlib import Path
 
 from accuracy import table
 from accuracy.draw import draw
+from accuracy.measure import machine
 from accuracy.problems import FAMILIES
 from accuracy.solvers import SOLVERS
 
@@ -75,7 +76,7 @@ def main() -> None:
         arguments.seeds, arguments.families, arguments.budget, arguments.solvers
     ):
         seconds = budget if SOLVERS[name].budgeted else 0.0
-        values = (family, name, str(seed), f"{seconds:g}", SOLVERS[name].version)
+        values = (family, name, str(seed), f"{seconds:g}", SOLVERS[name].version, machine())
         row = dict(zip(table.KEY, values, strict=True))
         wanted[table.key(row)] = row
     for number, (key, row) in enumerate(wanted.items(), 1):

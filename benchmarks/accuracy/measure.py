@@ -66,6 +66,12 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
+def machine() -> str:
+    """Return the processor's name and the vector instructions that torch uses."""
+    name = torch.cpu.get_capabilities().get("cpu_name", "unknown processor")
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
+
+
 def use_one_core() -> None:
     """Compute on one thread, and on one core where the system allows it."""
     if hasattr(os, "sched_setaffinity"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-KEY = ("family", "solver", "seed", "budget_s", "version")
+KEY = ("family", "solver", "seed", "budget_s", "version", "machine")
 FIGURES = (
     "l2_uvp",
     "cosine",
@@ -53,7 +53,7 @@ def append(path: Path, row: Mapping[str, Any]) -> None:
 def frame(rows: list[dict[str, str]]) -> pd.DataFrame:
     """Return the rows as a data frame with numbers."""
     table = pd.DataFrame(rows, columns=[*KEY, *FIGURES])
-    numbers = [name for name in table if name not in ("family", "solver", "version", "notes")]
+    numbers = [name for name in table if name not in ("family", "solver", "version", "machine", "notes")]
     table[numbers] = table[numbers].apply(pd.to_numeric)
     return table
 

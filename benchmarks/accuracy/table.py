@@ -53,7 +53,9 @@ def append(path: Path, row: Mapping[str, Any]) -> None:
 def frame(rows: list[dict[str, str]]) -> pd.DataFrame:
     """Return the rows as a data frame with numbers."""
     table = pd.DataFrame(rows, columns=[*KEY, *FIGURES])
-    numbers = [name for name in table if name not in ("family", "solver", "version", "machine", "notes")]
+    numbers = [
+        name for name in table if name not in ("family", "solver", "version", "machine", "notes")
+    ]
     table[numbers] = table[numbers].apply(pd.to_numeric)
     return table
 

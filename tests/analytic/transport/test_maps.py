@@ -71,6 +71,24 @@ def test_known_map_is_recovered(d: int, steps: int, percent: float) -> None:
     assert torch.linalg.eigvalsh(jacobian.double()).min() > 0
 
 
+def test_products_in_bfloat16_do_no_harm() -> None:
+    truth, errors = LogSumExp(8), []
+    for precision in ("float32", "bfloat16"):
+        options = SemidualOptions(hidden=(32, 32), squares=32, batch=128, precision=precision)
+        fitted = fit_map(
+            truth.sample(8_000, 1),
+            truth.map(truth.sample(8_000, 2)),
+            steps=300,
+            options=options,
+            diagnostics=False,
+        )
+        assert fitted.diagnostics["winner"] == "convex"
+        assert fitted.diagnostics["options"]["precision"] == precision
+        x = truth.sample(4000, 3)
+        errors.append(uvp(fitted, x, truth.map(x)))
+    assert errors[1] < 1.2 * errors[0]
+
+
 def test_one_dimension_is_quantile_matching() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(8_000, 1)), rng.exponential(size=(8_000, 1))

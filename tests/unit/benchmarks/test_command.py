@@ -47,7 +47,9 @@ def test_only_missing_rows_are_measured(command, tmp_path: Path) -> None:
     assert len(table.read(tmp_path / "accuracy.csv")) == 5
 
 
-def test_another_version_or_machine_is_measured_again(command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_version_or_machine_is_measured_again(
+    command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = ["--families", "gauss-2", "--solvers", "linear", "--seeds", "1"]
     assert len(command(*options)) == 1
     monkeypatch.setattr("accuracy.solvers.REVISION", REVISION + 1)

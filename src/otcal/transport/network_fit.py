@@ -107,12 +107,16 @@ class NetworkFit:
             for number in range(ATTEMPTS)
         ]
 
-    def _resolved(self, options: Options) -> dict[str, str]:
-        """Return the settings that depend on where the fit runs."""
+    def _resolved(self, options: Options) -> dict[str, Any]:
+        """Return what was chosen for settings that were left open."""
         if not isinstance(options, SemidualOptions):
             return {}
         source = self.problem.source
-        return {"precision": options.choose_precision(source.shape[1], source.device)}
+        columns = source.shape[1]
+        return {
+            "precision": options.choose_precision(columns, source.device),
+            "tolerance": options.residual(columns),
+        }
 
     def _interrupted(self, identities: list[dict[str, Any]]) -> int:
         """Return which attempt a checkpoint is of; 0, the first, when it is of none."""

@@ -79,6 +79,8 @@ class SemidualOptions:
         The returned weights are a running mean over about this share of the steps so far.
     tolerance
         Residual at which a training point's conjugation stops, in units of a typical coordinate.
+        None: 0.01 in up to three dimensions, where batches hardly fluctuate and the bias of points
+        that stop early is what counts, 0.05 in more.
     iterations
         Steps of a training point's conjugation at most.
     precision
@@ -95,7 +97,7 @@ class SemidualOptions:
     noise: float = 0.0
     damping: float = 0.5
     averaging: float = 0.1
-    tolerance: float = 0.05
+    tolerance: float | None = None
     iterations: int = 8
     precision: MapPrecision = "auto"
 
@@ -104,6 +106,12 @@ class SemidualOptions:
         if self.hidden is not None:
             return self.hidden
         return (64, 64) if dimension <= FEW_DIMENSIONS else (128, 128, 128)
+
+    def residual(self, columns: int) -> float:
+        """Return the tolerance of a fit with so many coordinates."""
+        if self.tolerance is not None:
+            return self.tolerance
+        return 0.01 if columns <= FEW_DIMENSIONS else 0.05
 
     def choose_precision(self, columns: int, device: torch.device) -> str:
         """Return the precision of the matrix products of a fit with so many coordinates."""
@@ -152,12 +160,13 @@ class SemidualFit:
         self.source, self.target, self.held_out = source, target, held_out
         self.options, self.schedule, self.seed, self.spread = options, schedule, seed, spread
         self.conditions = conditions
+        self.tolerance = options.residual(source.shape[1])
         self.points = copy_rows(target, scratch)  # conjugate point of every target point
         if initial is None:
             self.potential = self._at_identity()
         else:
             self.potential = copy.deepcopy(initial).train().requires_grad_(True)
-            found = conjugate(initial, target, self.points, tolerance=options.tolerance)
+            found = conjugate(initial, target, self.points, tolerance=self.tolerance)
             self.points = found.points
         self.average = copy.deepcopy(self.potential)
         precision = options.choose_precision(source.shape[1], source.device)
@@ -214,13 +223,13 @@ class SemidualFit:
             self.potential,
             v,
             self.points[rows],
-            tolerance=options.tolerance,
+            tolerance=self.tolerance,
             max_iterations=options.iterations,
             block=self.block,
         )
         self.points[rows] = found.points
         # A point far from its conjugate would pull with a wrong gradient: it sits this step out.
-        usable = (found.residual <= 5.0 * options.tolerance * math.sqrt(u.shape[1])).float()
+        usable = (found.residual <= 5.0 * self.tolerance * math.sqrt(u.shape[1])).float()
         weights = torch.cat(
             [self.balance["source"].weights(u), -self.balance["target"].weights(v, usable)]
         )

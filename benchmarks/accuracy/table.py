@@ -32,11 +32,20 @@ def key(row: Mapping[str, Any]) -> Key:
 
 
 def read(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a file, none when there is no file."""
+    """Return the rows of a file, none when there is no file.
+
+    Raises
+    ------
+    SystemExit
+        When the file has other columns.
+    """
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        reader = csv.DictReader(file)
+        if reader.fieldnames != [*KEY, *FIGURES]:
+            raise SystemExit(f"{path}: has columns of another version; give another --output")
+        return list(reader)
 
 
 def append(path: Path, row: Mapping[str, Any]) -> None:

@@ -12,7 +12,8 @@ def keep_freed_memory(largest: int = 32 << 20, kept: int = 256 << 20) -> None:
     """Let the process keep what it frees for its next request, where the C library is glibc.
 
     Left to itself, glibc gives batches of some megabytes back to the system and asks for them again
-    at the next step; clearing their pages then takes up to half of a fit's time.
+    at the next step; clearing their pages took a third of the time of some fits. The setting is one
+    of the whole process.
 
     Parameters
     ----------

@@ -47,7 +47,7 @@ FEW_DIMENSIONS = 3
 ROUGH_DIMENSIONS = 16
 """From so many on, errors are far above the rounding of bfloat16, and its matrix products pay."""
 SOURCE = 2
-"""Source points for every target point of a step: without conjugation they cost a fifth."""
+"""Source points for every target point of a step: without conjugation they cost little."""
 BLOCK = 64
 """Multiple of target points that are conjugated together in bfloat16."""
 

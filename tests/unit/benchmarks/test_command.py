@@ -59,6 +59,14 @@ def test_another_version_or_machine_is_measured_again(
     assert len(command(*options)) == 1
 
 
+def test_rows_of_other_columns_are_refused(command, tmp_path: Path) -> None:
+    path = tmp_path / "accuracy.csv"
+    path.write_text("family,solver,seed\ngauss-2,linear,1\n")
+    with pytest.raises(SystemExit, match=r"accuracy\.csv: .* another --output"):
+        command("--families", "gauss-2", "--solvers", "linear", "--seeds", "1")
+    assert len(path.read_text().splitlines()) == 2
+
+
 def test_missing_package_is_named(
     command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

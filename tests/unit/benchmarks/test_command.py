@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,14 @@ def test_another_version_or_machine_is_measured_again(
     assert command(*options) == []
     monkeypatch.setattr(transport_accuracy, "machine", lambda: "another processor")
     assert len(command(*options)) == 1
+
+
+def test_other_settings_are_measured_again(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["--families", "gauss-2", "--solvers", "otcal", "minimax-small", "--seeds", "1"]
+    assert len(command(*options)) == 2
+    changed = replace(SOLVERS["minimax-small"], settings={"blocks": 2})
+    monkeypatch.setitem(SOLVERS, "minimax-small", changed)
+    assert command(*options) == [("gauss-2", "minimax-small", "1", "60")]
 
 
 def test_rows_of_other_columns_are_refused(command, tmp_path: Path) -> None:

@@ -1,15 +1,16 @@
 """Memory of the steps that read or write a sample of jets, and how it grows with their number.
 
-Makes samples of random numbers in the schema of latents and scores (1.1 kB and 29 B per jet on
-disk), runs each step in a process of its own, and prints one row per step and size:
+Makes samples of random numbers in the schema of latents, scores and jets (1.1 kB, 29 B and, with
+two constituents each, 0.2 kB per jet on disk), runs each step in a process of its own, and prints
+one row per step and size:
 
 - ``anonymous_mb``: most memory of the process that the system cannot drop (RssAnon): what counts
   against the limit of a batch job;
 - ``rss_mb``: most memory with the pages of memory-mapped files, which the system drops when it
   needs them.
 
-With several sizes, a table of the growth per jet follows. Networks are tiny and fits short: the
-number of steps has no influence on memory.
+With several sizes, a table of the growth per jet follows. Networks are tiny (`apply` has the
+default one) and fits short: the number of steps has no influence on memory.
 
     python benchmarks/streaming_memory.py --jets 200000 1000000 --output streaming.csv
 
@@ -27,30 +28,39 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
 import yaml
+from numpy.typing import NDArray
 
+from apply_throughput import latent_bundle
+from otcal.bundle.card import write_card
 from otcal.config.study import LatentStudy, Settings, load_settings
+from otcal.config.tagger import Architecture, Inference
 from otcal.runtime.weights import save_described
 from otcal.samples import tables
 from otcal.samples.classes import CLASSES
 from otcal.samples.flavours import FLAVOURS
-from otcal.samples.jets import JET_FLOATS
+from otcal.samples.jets import CONSTITUENT_FLAGS, CONSTITUENT_FLOATS, JET_FLOATS, JET_SCHEMA
 from otcal.samples.latents import LATENT_SCHEMA, LAYERS, latent_writer
 from otcal.samples.scores import score_schema, score_writer
 from otcal.samples.tables import ROW_GROUP
 from otcal.steps.reweight import WEIGHT_SCHEMA
 from otcal.tagger.head import FORMAT, Head, weights_metadata
+from otcal.tagger.preprocessing import Preprocessing
+from otcal.tagger.quantiles import QuantileNormal
+from otcal.tagger.saved import build, save_tagger
 from otcal.transport.api import fit_map
 from otcal.transport.semidual import SemidualOptions
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ("source", "target", "calibrated")
 STEPS = (
+    "export_latents",
     "calibrate",
     "tabulate_latents",
     "train_discriminator",
@@ -58,7 +68,10 @@ STEPS = (
     "reweight",
     "fit_map",
     "build_regions",
+    "apply",
 )
+CONSTITUENTS = 2
+JET_FEATURES = ("pt", "eta")
 INTERVAL_S = 0.01
 
 
@@ -134,6 +147,56 @@ def make_scores(path: Path, jets: int) -> None:
             writer.write_table(pa.table(arrays, schema=schema))
 
 
+def make_jets(path: Path, jets: int) -> None:
+    """Write jets of one class, of a few charged hadrons each."""
+    rng = np.random.default_rng(5)
+    with tables.table_writer(path, JET_SCHEMA, {}) as writer:
+        for start, count in _groups(jets):
+            size = count * CONSTITUENTS
+            offsets = pa.array(np.arange(0, size + 1, CONSTITUENTS, dtype=np.int32))
+
+            def nested(values: NDArray[Any], offsets: pa.Array = offsets) -> pa.Array:
+                return pa.ListArray.from_arrays(offsets, pa.array(values))
+
+            columns = {
+                **{
+                    name: nested(rng.uniform(1, 2, size).astype(np.float32))
+                    for name in CONSTITUENT_FLOATS
+                },
+                **{name: nested(np.zeros(size, dtype=np.int8)) for name in CONSTITUENT_FLAGS},
+                **{
+                    field.name: pa.array(np.zeros(count)).cast(field.type)
+                    for field in JET_SCHEMA
+                    if not pa.types.is_list(field.type)
+                },
+                "part_isChargedHadron": nested(np.ones(size, dtype=np.int8)),
+                "jet_id": pa.array(np.arange(start, start + count)),
+                f"label_{CLASSES[0]}": pa.array(np.ones(count, dtype=np.int8)),
+                "jet_pt": pa.array(rng.uniform(500, 1000, count).astype(np.float32)),
+            }
+            writer.write_table(pa.table(columns).select(JET_SCHEMA.names).cast(JET_SCHEMA))
+
+
+def make_tagger(path: Path) -> None:
+    """Write an untrained tagger of the smallest size."""
+    torch.manual_seed(0)
+    edges = QuantileNormal(np.linspace(-1e3, 1e3, 101))
+    names = ("pt", "deta", "dphi")
+    preprocessing = Preprocessing(
+        dict.fromkeys(names, edges), dict.fromkeys(JET_FEATURES, edges), CONSTITUENTS
+    )
+    architecture = Architecture(blocks=1, heads=1, expansion=1, head_layers=3)
+    weights = build(architecture, preprocessing, CLASSES).state_dict()
+    save_tagger(path, weights, architecture, preprocessing, CLASSES, {})
+
+
+def make_bundle(directory: Path) -> None:
+    """Write a bundle with a map of latents that is valid everywhere."""
+    directory.mkdir()
+    x = np.random.default_rng(0).normal(size=(2000, 128)).astype(np.float32)
+    write_card(directory, latent_bundle(directory, x))
+
+
 def make_weights(path: Path, jets: int) -> None:
     """Write a weight for each source jet."""
     with tables.table_writer(path, WEIGHT_SCHEMA, {}) as writer:
@@ -166,10 +229,10 @@ def make_models(root: Path) -> None:
 def prepare(root: Path, jets: int, steps: Sequence[str]) -> None:
     """Make what the steps read and do not make for each other."""
     make_models(root)
-    needed = set(steps) - {"build_regions"}
+    needed = set(steps) - {"build_regions", "export_latents"}
     if needed:
         make_latents(root / "source.parquet", jets, 1)
-    if needed - {"calibrate"}:
+    if needed - {"calibrate", "apply"}:
         make_latents(root / "target.parquet", jets, 2)
         # What calibrate writes is read by the others; without it, another sample stands for it.
         if "calibrate" not in steps:
@@ -178,6 +241,11 @@ def prepare(root: Path, jets: int, steps: Sequence[str]) -> None:
         make_weights(root / "weights.parquet", jets)
     if "build_regions" in steps:
         make_scores(root / "scores.parquet", jets)
+    if "export_latents" in steps:
+        make_jets(root / "jets_0.parquet", jets)
+        make_tagger(root / "full.safetensors")
+    if "apply" in steps:
+        make_bundle(root / "bundle")
 
 
 def commands(root: Path, step: str, settings: Settings) -> list[list[str]]:
@@ -190,6 +258,13 @@ def commands(root: Path, step: str, settings: Settings) -> list[list[str]]:
         call = [sys.executable, "-m", f"otcal.steps.{module}", "--spec", spec, "--threads", "1"]
         return [*call, *map(str, options)]
 
+    if step == "apply":
+        call = [sys.executable, "-m", "otcal", "apply", str(root / "bundle"), sample["source"]]
+        return [[*call, str(root / "applied.parquet")]]
+    if step == "export_latents":
+        paths = "--jets", root / "jets_0.parquet", "--tagger", root / "full.safetensors"
+        output = "--output", root / "exported.parquet", "--device", "cpu"
+        return [command("export_latents", Inference().model_dump_json(), *paths, *output)]
     if step == "calibrate":
         paths = "--map", root / "map.safetensors", "--tagger", root / "tagger.safetensors"
         spec = json.dumps({"classes": ["QCD"]})

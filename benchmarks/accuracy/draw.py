@@ -10,39 +10,44 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter
 
 from accuracy.solvers import SOLVERS
+from accuracy.table import DIVERGED
 from otcal.figures import style
 
 _COLUMNS = 4
-_MARKERS = "oosvv^DDDDPPX"
-_COLOURS = (
-    "#8c8c8c",
-    "#c4c4c4",
-    "#d1182b",
-    "#7b4aa8",
-    "#a98bd0",
-    "#5c2d91",
-    "#bcd3f5",
-    "#7aa6ea",
-    "#1f5fd0",
-    "#0b2e73",
-    "#1b9e77",
-    "#0b5e45",
-    "#e08a00",
-)
+LOOKS = {
+    "linear": ("#8c8c8c", "o"),
+    "pot-linear": ("#c4c4c4", "o"),
+    "otcal": ("#d1182b", "s"),
+    "minimax": ("#7b4aa8", "v"),
+    "minimax-small": ("#a98bd0", "v"),
+    "minimax-small-preconditioned": ("#5c2d91", "^"),
+    "ott-neural-dual": ("#bcd3f5", "D"),
+    "ott-neural-dual-tuned": ("#7aa6ea", "D"),
+    "ott-neural-dual-cautious": ("#4f8fe0", "d"),
+    "ott-neural-dual-convex": ("#1f5fd0", "D"),
+    "ott-neural-dual-preconditioned": ("#0b2e73", "D"),
+    "ott-entropic": ("#1b9e77", "P"),
+    "ott-entropic-preconditioned": ("#0b5e45", "P"),
+    "pot-entropic": ("#e08a00", "X"),
+}
+"""Colour and marker of every solver."""
 
 
 def draw(table: pd.DataFrame, stem: Path) -> None:
-    """Write `stem`.pdf and `stem`.png: points are seeds, lines join medians of the budgets."""
+    """Write `stem`.pdf and `stem`.png: points are seeds, lines join medians of the budgets.
+
+    Errors of fits that diverged are drawn at `DIVERGED`.
+    """
+    table = table.assign(l2_uvp=table["l2_uvp"].clip(upper=DIVERGED))
     families = list(dict.fromkeys(table["family"]))
     columns = min(_COLUMNS, len(families))
     rows = math.ceil(len(families) / columns)
     figure = style.new(3.0 * rows + 1.9, 3.6 * columns)
     figure.set_layout_engine("constrained", h_pad=0.06, w_pad=0.06)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
-    looks = dict(zip(SOLVERS, zip(_COLOURS, _MARKERS, strict=True), strict=True))
     for axes, family in zip(grid, families, strict=False):
         panel = table[table["family"] == family]
-        for solver, (colour, marker) in looks.items():
+        for solver, (colour, marker) in LOOKS.items():
             points = panel[panel["solver"] == solver]
             medians = points.groupby("budget_s")[["cpu_s", "l2_uvp"]].median()
             axes.plot(medians["cpu_s"], medians["l2_uvp"], color=colour, linewidth=1.0)
@@ -51,7 +56,7 @@ def draw(table: pd.DataFrame, stem: Path) -> None:
             )
         axes.set(xscale="log", yscale="log", title=family)
         axes.margins(0.12)
-        axes.set(xlabel="CPU time of the fit (s)", ylabel="L2-UVP (%)")
+        axes.set(xlabel="CPU time of the fit (s)", ylabel=f"L2-UVP (%), at most {DIVERGED:g}")
         axes.tick_params(labelbottom=True)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter("{x:g}")
@@ -59,9 +64,9 @@ def draw(table: pd.DataFrame, stem: Path) -> None:
             axis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
     for axes in grid[len(families) :]:
         axes.remove()
-    present = [name for name in looks if name in set(table["solver"])]
+    present = [name for name in LOOKS if name in set(table["solver"])]
     handles = [
-        Line2D([], [], color=looks[name][0], marker=looks[name][1], label=SOLVERS[name].title)
+        Line2D([], [], color=LOOKS[name][0], marker=LOOKS[name][1], label=SOLVERS[name].title)
         for name in present
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(3, columns), fontsize=9)

@@ -23,6 +23,9 @@ FIGURES = (
     "notes",
 )
 
+DIVERGED = 200.0
+"""L2-UVP (%) from which on a number says no more than that a fit diverged."""
+
 Key = tuple[str, ...]
 
 
@@ -83,7 +86,7 @@ def markdown(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
     """Return the medians of the error in Markdown: a row per family, a column per solver.
 
     Of several budgets the largest counts. The lowest error of a row is bold; a number of seeds
-    stands behind medians of fewer than others have.
+    stands behind medians of fewer than others have. Of fits that diverged the limit is given.
 
     Parameters
     ----------
@@ -104,7 +107,8 @@ def markdown(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
         for row in rows[rows["family"] == family].itertuples():
             bold = "**" if row.l2_uvp == lowest else ""
             fewer = f" ({row.seeds})" if row.seeds < seeds else ""
-            line[row.solver] = f"{bold}{row.l2_uvp:.2g}{bold}{fewer}"
+            error = f"{row.l2_uvp:.2g}" if row.l2_uvp < DIVERGED else f"> {DIVERGED:g}"
+            line[row.solver] = f"{bold}{error}{bold}{fewer}"
         lines.append("| " + " | ".join([family, *line.values()]) + " |")
     return "\n".join(lines) + "\n"
 

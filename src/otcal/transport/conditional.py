@@ -90,7 +90,9 @@ class ConditionalPotential(Potential):
         """Return φ(u; c) + |c|²/2, shape (n,), differentiable in rows and parameters."""
         u, c = self._split(rows)
         context = self._context(c)
-        return self._value(u, c, context, self._evaluate(u, context))
+        network = self.network
+        w = u * network.scales + context.offset
+        return self._value(u, c, context, network.value(w, network.biases + context.biases))
 
     def origin(self, rows: Tensor) -> Tensor:
         """Return the rows (0, c), shape (n, r + k)."""
@@ -117,7 +119,7 @@ class ConditionalPotential(Potential):
         network = self.network
         pull = context.gain * network.pull(state) + network.shift + context.shift
         moved = u * self._diagonal(context) + pull * network.scales
-        return self._value(u, c, context, state), torch.cat([moved, c], dim=1)
+        return self._value(u, c, context, state.value), torch.cat([moved, c], dim=1)
 
     @torch.no_grad()
     def accumulate(self, rows: Tensor, weights: Tensor) -> Tensor:
@@ -140,7 +142,7 @@ class ConditionalPotential(Potential):
         offset = weighted * context.gain * network.pull(state)
         size = (weights * gain * state.value)[:, None]
         self._accumulate_context(c, context.features, [offset, slopes, pull, bend, size])
-        return self._value(u, c, context, state)
+        return self._value(u, c, context, state.value)
 
     def _accumulate_context(self, c: Tensor, features: Tensor, outputs: list[Tensor]) -> None:
         """Add the gradients of A, B and a, given those of A h(c) for every row."""
@@ -169,7 +171,7 @@ class ConditionalPotential(Potential):
         exponent = network.scales * (network.curvature + context.curvature)
         return network.floor + network.stiffness * exponent.exp()
 
-    def _value(self, u: Tensor, c: Tensor, context: _Context, state: Pass) -> Tensor:
+    def _value(self, u: Tensor, c: Tensor, context: _Context, value: Tensor) -> Tensor:
         shift = (self.network.shift + context.shift) * self.network.scales
         rest = 0.5 * self._diagonal(context) * u * u + shift * u
-        return context.gain.squeeze(1) * state.value + rest.sum(1) + 0.5 * (c * c).sum(1)
+        return context.gain.squeeze(1) * value + rest.sum(1) + 0.5 * (c * c).sum(1)

@@ -23,6 +23,19 @@ class Pass(NamedTuple):
     warmth: Tensor  # ∂φ/∂ln τ, (n,)
 
 
+class _Forwards(NamedTuple):
+    """What the forward pass leaves for the backward one."""
+
+    projections: Tensor  # Q w, (n, M)
+    squares: Tensor  # (Q w)², (n, M)
+    units: list[Tensor]  # z_i of every layer, (n, h_i)
+    rates: list[Tensor]  # s'(t_i) of every layer, (n, h_i)
+    weights: list[Tensor]  # W of the layers after the first
+    pooled: tuple[Tensor, Tensor] | None  # of pieces: ∂φ/∂r, (n, K), and P, (K, M)
+    value: Tensor  # what units and pieces add to φ, (n,)
+    warmth: Tensor  # ∂φ/∂ln τ, (n,)
+
+
 class ConvexPotential(Potential):
     """A potential which is convex in u for every value of its parameters.
 
@@ -130,7 +143,7 @@ class ConvexPotential(Potential):
 
     def forward(self, u: Tensor) -> Tensor:
         """Return φ(u), shape (n,), differentiable by autograd in u and in the parameters."""
-        return self._value(u, self.evaluate(u * self.scales, self.biases))
+        return self._value(u, self.value(u * self.scales, self.biases))
 
     @torch.no_grad()
     def start_at_identity(self, u: Tensor) -> None:
@@ -156,7 +169,7 @@ class ConvexPotential(Potential):
     def value_and_gradient(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return φ(u), shape (n,), and ∇φ(u), shape (n, d)."""
         state = self.evaluate(u * self.scales, self.biases)
-        return self._value(u, state), self._gradient(u, state)
+        return self._value(u, state.value), self._gradient(u, state)
 
     @torch.no_grad()
     def gradient(self, u: Tensor) -> Tensor:
@@ -186,8 +199,16 @@ class ConvexPotential(Potential):
         curvature = self.scales * (self._diagonal() - self.floor)
         add_gradient(self.curvature, 0.5 * curvature * (weights @ (u * u)))
         add_gradient(self.shift, self.scales * (weights @ u))
-        return self._value(u, state)
+        return self._value(u, state.value)
 
+    def value(self, w: Tensor, biases: Tensor) -> Tensor:
+        """Return what units and pieces add to φ, shape (n,), differentiable by autograd.
+
+        Parameters are those of `evaluate`.
+        """
+        return self._forwards(w, biases).value
+
+    @torch.no_grad()
     def evaluate(self, w: Tensor, biases: Tensor) -> Pass:
         """Go through the network forwards and backwards.
 
@@ -198,43 +219,52 @@ class ConvexPotential(Potential):
         biases
             b of units and pieces, shape (H + K,) or (n, H + K).
         """
+        state = self._forwards(w, biases)
+        above = self.readout**2
+        if state.pooled is not None:
+            above = above + self._product(state.pooled[0], self.roots[-1] * self.roots[-1])
+        slopes = [state.rates[-1] * above]
+        for weight, rate in zip(reversed(state.weights), reversed(state.rates[:-1]), strict=True):
+            slopes.append(self._product(slopes[-1], weight) * rate)
+        # Written side by side at once: joining them afterwards takes as long as a product.
+        total, dtype = sum(self.hidden), state.projections.dtype
+        outer = torch.empty((len(w), len(self.skips)), dtype=dtype, device=w.device)
+        inner, shares, bends = outer.tensor_split([total, total + self.pieces], dim=1)
+        for part, slope in zip(inner.split(self.hidden, dim=1), reversed(slopes), strict=True):
+            part.copy_(slope)
+        bends[:, :total] = inner
+        if state.pooled is not None:
+            shares.copy_(state.pooled[0])
+            bent = self._product(shares, state.pooled[1])
+            bends[:, :total] += bent[:, :total]
+            bends[:, total:] = bent[:, total:]
+        bends *= state.projections + state.projections
+        return Pass(state.squares, state.units, outer, state.value, state.warmth)
+
+    def _forwards(self, w: Tensor, biases: Tensor) -> _Forwards:
         total = sum(self.hidden)
         skipped = self._product(w, self.skips.T)
         linear, projections = skipped.tensor_split([total + self.pieces], dim=1)
         squares = projections * projections
-        linear = linear + biases
+        linear = linear.to(w.dtype) + biases
         weights = [root * root for root in self.roots]
         units: list[Tensor] = []
         rates: list[Tensor] = []
-        arguments = linear[:, :total] + squares[:, :total]
+        arguments = linear[:, :total] + squares[:, :total].to(w.dtype)
         for i, t in enumerate(arguments.split(self.hidden, dim=1)):
-            z, rate = _activate(t + self._product(units[-1], weights[i - 1].T) if i else t)
+            below = self._product(units[-1], weights[i - 1].T).to(w.dtype) if i else 0.0
+            z, rate = _activate(t + below)
             units.append(z)
             rates.append(rate)
-        above = self.readout**2
-        value = (units[-1] * above).sum(1)
-        warmth = torch.zeros_like(value)
-        share, bends = None, None
+        value = (units[-1] * self.readout**2).sum(1)
+        warmth, pooled = torch.zeros_like(value), None
         if self.pieces:
             mixture = self.mixture * self.mixture
-            r = linear[:, total:] + self._product(squares, mixture.T)
-            r = r + self._product(units[-1], weights[-1].T)
-            peak, share, warmth = self._soft_maximum(r)
-            bends = self._product(share, mixture)
-            value, above = value + peak, above + self._product(share, weights.pop())
-        slopes = [rates[-1] * above]
-        for weight, rate in zip(reversed(weights), reversed(rates[:-1]), strict=True):
-            slopes.append(self._product(slopes[-1], weight) * rate)
-        slopes.reverse()
-        bent = slopes
-        if share is not None and bends is not None:
-            *below, rest = bends.split([*self.hidden, self.squares], dim=1)
-            bent = [*(slope + bend for slope, bend in zip(slopes, below, strict=True)), rest]
-            slopes = [*slopes, share]
-        twice = (projections + projections).split([len(part.T) for part in bent], dim=1)
-        parts = [*slopes, *(a * b for a, b in zip(twice, bent, strict=True))]
-        outer = torch.cat([part.to(self.products or w.dtype) for part in parts], dim=1)
-        return Pass(squares, units, outer, value, warmth)
+            r = linear[:, total:] + self._product(squares, mixture.T).to(w.dtype)
+            r = r + self._product(units[-1], weights.pop().T).to(w.dtype)
+            peak, shares, warmth = self._soft_maximum(r)
+            value, pooled = value + peak, (shares, mixture)
+        return _Forwards(projections, squares, units, rates, weights, pooled, value, warmth)
 
     def pull(self, state: Pass) -> Tensor:
         """Return the gradient in w of what units and pieces add, shape (n, d)."""
@@ -270,10 +300,10 @@ class ConvexPotential(Potential):
         return slopes.to(w.dtype)
 
     def _product(self, a: Tensor, b: Tensor) -> Tensor:
-        """Return a · b, computed in the precision of `products`."""
+        """Return a · b, computed in the precision of `products`, and in it."""
         if self.products is None:
             return a @ b
-        return (a.to(self.products) @ b.to(self.products)).to(self.skips.dtype)
+        return a.to(self.products) @ b.to(self.products)
 
     def _diagonal(self) -> Tensor:
         return self.floor + self.stiffness * (self.scales * self.curvature).exp()
@@ -290,8 +320,8 @@ class ConvexPotential(Potential):
         warmth = temperature * (self.strength * peak - (shares * r).sum(1))
         return self.strength * temperature * peak, shares, warmth
 
-    def _value(self, u: Tensor, state: Pass) -> Tensor:
-        return state.value + (u * u) @ (0.5 * self._diagonal()) + u @ (self.shift * self.scales)
+    def _value(self, u: Tensor, value: Tensor) -> Tensor:
+        return value + (u * u) @ (0.5 * self._diagonal()) + u @ (self.shift * self.scales)
 
     def _gradient(self, u: Tensor, state: Pass) -> Tensor:
         return u * self._diagonal() + (self.pull(state) + self.shift) * self.scales
@@ -309,4 +339,5 @@ def _activate(t: Tensor) -> tuple[Tensor, Tensor]:
 
 def add_gradient(parameter: nn.Parameter, gradient: Tensor) -> None:
     """Add to a parameter's ``.grad``."""
+    gradient = gradient.to(parameter.dtype)
     parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)

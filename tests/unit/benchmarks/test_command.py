@@ -10,6 +10,7 @@ import pytest
 
 import transport_accuracy
 from accuracy import table
+from accuracy.draw import LOOKS
 from accuracy.solvers import REVISION, SOLVERS, Entry
 
 NUMBERS = {name: 1.5 for name in table.FIGURES if name != "notes"} | {"notes": "{}"}
@@ -103,10 +104,16 @@ def test_markdown_has_medians_of_the_largest_budget() -> None:
     rows = [row("ours", "60", seed, error) for seed, error in enumerate((0.3, 0.1, 0.2), 1)]
     rows += [row("ours", "5", seed, 0.01) for seed in (1, 2, 3)]
     rows += [row("theirs", "60", 1, 17.25), row("ours", "60", 1, 0.5, family="b")]
+    rows += [row("theirs", "60", 1, 2.5e6, family="b")]
     text = table.markdown(table.frame(rows), {"theirs": "Theirs", "absent": "-", "ours": "Ours"})
     assert text.splitlines() == [
         "| L2-UVP (%) | Theirs | Ours |",
         "| --- | --- | --- |",
         "| a | 17 (1) | **0.2** |",
-        "| b |  | **0.5** (1) |",
+        "| b | > 200 (1) | **0.5** (1) |",
     ]
+
+
+def test_every_solver_has_looks_of_its_own() -> None:
+    assert list(LOOKS) == list(SOLVERS)
+    assert len(set(LOOKS.values())) == len(LOOKS)

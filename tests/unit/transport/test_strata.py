@@ -66,5 +66,17 @@ def test_means_over_batches_scatter_less(d: int, share: float) -> None:
     assert float(means.var() / (value.var() / 256)) < share
 
 
+def test_cells_serve_several_passes_in_another_order_each() -> None:
+    x = points(1000, 1)
+    batches = Batches(x, 16, seed=1)
+    assert batches.per_block == 62 > strata.MANY
+    passes = first(batches, 62 * 2 * strata.PASSES).split(62)
+    cells = [{frozenset(column.tolist()) for column in one.T} for one in passes]
+    assert all(found == cells[0] for found in cells[: strata.PASSES])
+    assert all(found == cells[-1] for found in cells[strata.PASSES :])
+    assert cells[0] != cells[-1]
+    assert all(not torch.equal(one, passes[0]) for one in passes[1:])
+
+
 def test_equal_points_are_no_obstacle() -> None:
     assert first(Batches(torch.zeros(100, 2), 32, seed=0), 3).shape == (3, 32)

@@ -92,7 +92,9 @@ def main() -> None:
         table.append(path, found)
         line += f"L2-UVP {found['l2_uvp']:.4g} %, {found['cpu_s']:.1f} CPU s"
         print(f"{line}, {time.perf_counter() - start:.0f} s in all", flush=True)
-    rows = table.frame([row for row in table.read(path) if table.key(row) in wanted])
+    order = list(FAMILIES)
+    present = [row for row in table.read(path) if table.key(row) in wanted]
+    rows = table.frame(sorted(present, key=lambda row: order.index(row["family"])))
     if len(rows):
         print(table.summarise(rows).to_string(index=False, float_format="%.4g"))
         titles = {name: solver.title for name, solver in SOLVERS.items()}

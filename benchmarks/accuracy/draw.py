@@ -14,6 +14,7 @@ from accuracy.table import DIVERGED
 from otcal.figures import style
 
 _COLUMNS = 4
+_SPAN = math.sqrt(10.0)  # errors are shown over a factor of ten at least
 LOOKS = {
     "linear": ("#8c8c8c", "o"),
     "pot-linear": ("#c4c4c4", "o"),
@@ -56,6 +57,9 @@ def draw(table: pd.DataFrame, stem: Path) -> None:
             )
         axes.set(xscale="log", yscale="log", title=family)
         axes.margins(0.12)
+        low, high = axes.get_ylim()
+        middle = math.sqrt(low * high)
+        axes.set_ylim(min(low, middle / _SPAN), max(high, middle * _SPAN))
         axes.set(xlabel="CPU time of the fit (s)", ylabel=f"L2-UVP (%), at most {DIVERGED:g}")
         axes.tick_params(labelbottom=True)
         for axis in (axes.xaxis, axes.yaxis):

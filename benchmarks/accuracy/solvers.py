@@ -34,6 +34,8 @@ class Entry:
         Keyword arguments.
     package
         Distribution whose version tells rows apart.
+    code
+        Modules of `otcal` whose code, with all that they import, tells rows of its solvers apart.
     imports
         Modules that must be installed.
     coordinates
@@ -46,6 +48,7 @@ class Entry:
     function: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     package: str = "otcal"
+    code: tuple[str, ...] = ("otcal.transport.api",)
     imports: tuple[str, ...] = ()
     coordinates: bool = False
     budgeted: bool = True
@@ -60,7 +63,7 @@ class Entry:
         """Of the package (of `otcal` its code, hashed), of the settings (hashed), the benchmark."""
         package = f"{self.package} {version(self.package)}"
         if self.package == "otcal":
-            package += f"+{fingerprint('otcal.transport.api')[:8]}"
+            package += "".join(f"+{fingerprint(module)[:8]}" for module in self.code)
         settings = repr((self.function, sorted(self.settings.items()), self.coordinates))
         digest = hashlib.blake2b(settings.encode(), digest_size=4).hexdigest()
         return f"{package}, settings {digest}, benchmark {REVISION}"
@@ -83,20 +86,28 @@ _TUNED = {
     "batch": 256,
     "conjugate_steps": 5,
 }
+_GAUSSIAN = ("otcal.transport.gaussian", "otcal.transport.coordinates")
+_MINIMAX = ("otcal.transport.minimax", "otcal.transport.coordinates", "otcal.transport.schedule")
 _SMALL = {"blocks": 1, "hidden": (256, 256)}
 
 SOLVERS = {
-    "linear": Entry("Gaussian map", "ours.gaussian", budgeted=False),
+    "linear": Entry("Gaussian map", "ours.gaussian", code=_GAUSSIAN, budgeted=False),
     "pot-linear": Entry("Gaussian map (POT)", "affine.linear", budgeted=False, **_POT),
     "otcal": Entry("otcal, default", "ours.convex"),
     "minimax": Entry(
         "minimax, Table 2 of the paper",
         "ours.minimax",
         {"blocks": 4, "hidden": (2048, 2048), "precondition": False},
+        code=_MINIMAX,
     ),
-    "minimax-small": Entry("minimax, 2 × 256", "ours.minimax", {**_SMALL, "precondition": False}),
+    "minimax-small": Entry(
+        "minimax, 2 × 256", "ours.minimax", {**_SMALL, "precondition": False}, code=_MINIMAX
+    ),
     "minimax-small-preconditioned": Entry(
-        "minimax, 2 × 256, our coordinates", "ours.minimax", {**_SMALL, "precondition": True}
+        "minimax, 2 × 256, our coordinates",
+        "ours.minimax",
+        {**_SMALL, "precondition": True},
+        code=_MINIMAX,
     ),
     "ott-neural-dual": Entry(
         "OTT neural dual, documented", "neural.neural_dual", {"hidden": (64, 64, 64, 64)}, **_OTT

@@ -20,6 +20,11 @@ REVISION = 1
 """
 
 
+_CONVEX = tuple(f"otcal.transport.{name}" for name in ("semidual", "candidates", "problem"))
+_GAUSSIAN = tuple(f"otcal.transport.{name}" for name in ("gaussian", "coordinates"))
+_MINIMAX = tuple(f"otcal.transport.{name}" for name in ("minimax", "coordinates", "schedule"))
+
+
 @dataclass(frozen=True)
 class Entry:
     """One solver with its settings.
@@ -48,7 +53,7 @@ class Entry:
     function: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     package: str = "otcal"
-    code: tuple[str, ...] = ("otcal.transport.api",)
+    code: tuple[str, ...] = _CONVEX
     imports: tuple[str, ...] = ()
     coordinates: bool = False
     budgeted: bool = True
@@ -86,8 +91,6 @@ _TUNED = {
     "batch": 256,
     "conjugate_steps": 5,
 }
-_GAUSSIAN = ("otcal.transport.gaussian", "otcal.transport.coordinates")
-_MINIMAX = ("otcal.transport.minimax", "otcal.transport.coordinates", "otcal.transport.schedule")
 _SMALL = {"blocks": 1, "hidden": (256, 256)}
 
 SOLVERS = {

@@ -40,7 +40,9 @@ class Status(IntEnum):
     NOT_FINITE = 3
     """Not moved: an input is NaN, infinite or missing."""
     NOT_PROBABILITIES = 4
-    """Not moved: its inputs are not positive or do not sum to one."""
+    """Not moved: its inputs are not positive (in float32) or do not sum to one."""
+    NO_IMAGE = 5
+    """Not moved: a map or the head gives no finite number, as float32 has no room for it."""
 
 
 class Calibration:
@@ -136,9 +138,15 @@ class Calibration:
             status[rows[~inside]] = Status.OUTSIDE
             for one, values in enumerate(self._move(name, x[rows], conditions[rows])):
                 moved[one, rows] = values
+        result = self._named(moved)
+        lost = np.isin(status, (Status.CALIBRATED, Status.OUTSIDE))
+        lost &= ~np.logical_and.reduce([_finite_rows(values) for values in result.values()])
+        status[lost] = Status.NO_IMAGE
+        for values in result.values():
+            values[lost] = np.nan
         for state in Status:
             self.counts[state] += int((status == state).sum())
-        return self._named(moved, status)
+        return result | {f"{self.prefix}status": status}
 
     def _checked(self, x: Array, conditions: Array) -> tuple[Array, NDArray[np.uint8]]:
         """Return inputs in float32 and the states of those that cannot be moved."""
@@ -152,7 +160,11 @@ class Calibration:
             status[off] = Status.NOT_PROBABILITIES
             x = x if self.card.floor is None else np.maximum(x, self.card.floor)
             x = _normalised(x)
-        x = x.astype(np.float32)
+        with np.errstate(over="ignore"):
+            x = x.astype(np.float32)
+        if self.card.kind == "probabilities":
+            vanished = (x <= 0).any(axis=1) & (status == Status.CALIBRATED)
+            status[vanished] = Status.NOT_PROBABILITIES
         finite = np.isfinite(x).all(axis=1) & np.isfinite(conditions).all(axis=1)
         status[~finite & (status == Status.CALIBRATED)] = Status.NOT_FINITE
         return x, status
@@ -196,7 +208,7 @@ class Calibration:
             pieces.append(model.run(None, inputs))
         return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
 
-    def _named(self, moved: Array, status: NDArray[np.uint8]) -> Columns:
+    def _named(self, moved: Array) -> Columns:
         result: Columns = {}
         for variation, values in zip(self.variations, moved, strict=True):
             suffix = "" if variation == NOMINAL else f"_{variation}"
@@ -205,7 +217,6 @@ class Calibration:
             for name, layer in layers.items():
                 flat = layer[:, 0] if layer.shape[1] == 1 else layer
                 result[f"{self.prefix}{name}{suffix}"] = np.ascontiguousarray(flat)
-        result[f"{self.prefix}status"] = status
         return result
 
     def _continued(self, values: Array) -> Columns:
@@ -243,6 +254,11 @@ def _normalised(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return rows over their sums; NaN where that is not positive."""
     total = x.sum(axis=1, keepdims=True)
     return np.divide(x, total, out=np.full_like(x, np.nan), where=total > 0)
+
+
+def _finite_rows(values: Array) -> NDArray[np.bool_]:
+    """Return which entries of the first axis are finite as a whole."""
+    return np.asarray(np.isfinite(values).all(axis=tuple(range(1, values.ndim))), dtype=np.bool_)
 
 
 def _rows(values: Array) -> NDArray[np.float64]:

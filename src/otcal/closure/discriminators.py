@@ -24,6 +24,7 @@ from otcal.closure.networks import DiscriminatorFit, Pair
 from otcal.config.closure import DiscriminatorSpec, LinearSpec, MlpSpec
 from otcal.runtime import checkpoint
 from otcal.runtime.errors import InputError
+from otcal.runtime.fingerprint import fingerprint
 from otcal.runtime.scratch import slices
 from otcal.runtime.seeds import derive, numpy_generator
 from otcal.runtime.training import fit
@@ -125,7 +126,7 @@ def fit_all(
     fitted = []
     for number in range(spec.fits):
         seed = derive(spec.seed, label, number)
-        known = {**(identity or {}), "seed": seed}
+        known = {"code": fingerprint(__name__), **(identity or {}), "seed": seed}
         unfinished, done = _kept(checkpoints, number) if checkpoints else (None, None)
         if done is not None and done.exists():
             saved = checkpoint.load_own(done, known)

@@ -3,8 +3,8 @@
 Format by suffix: ROOT (.root), HDF5 (.h5, .hdf5) or Parquet (.parquet, .pq). Every other branch,
 data set and column stays. A jet's status says what became of it: 0 calibrated; 1 calibrated outside
 the range in which the map was fitted; 2 no map for its label; 3 an input is NaN, infinite or
-missing; 4 inputs are not positive or do not sum to one. Jets with 2, 3 or 4 have NaN in calibrated
-columns.
+missing; 4 inputs are not positive or do not sum to one; 5 a map gives no finite number. Jets with 2
+to 5 have NaN in calibrated columns.
 """
 
 from __future__ import annotations

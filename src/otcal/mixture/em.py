@@ -29,6 +29,7 @@ from otcal.mixture.expansion import expand
 from otcal.mixture.switching import check_labels
 from otcal.runtime import checkpoint, interruption
 from otcal.runtime.errors import InputError
+from otcal.runtime.fingerprint import fingerprint
 from otcal.runtime.progress import progress
 
 Array = NDArray[np.float64]
@@ -145,7 +146,7 @@ def fit(
     """
     reference = model.log_prob(events.z)
     log_q, result, iteration = reference, Fit(logits(start)), 0
-    known = dict(identity or {})
+    known = {"code": fingerprint(__name__), **(identity or {})}
     if checkpoint_path is not None and checkpoint_path.exists():
         saved = checkpoint.load_own(checkpoint_path, known)
         if saved is not None:

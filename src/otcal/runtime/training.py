@@ -17,6 +17,7 @@ from otcal.runtime import checkpoint, interruption
 from otcal.runtime.allocator import keep_freed_memory
 from otcal.runtime.distributed import ALONE, Team
 from otcal.runtime.errors import InputError
+from otcal.runtime.fingerprint import PACKAGE, fingerprint
 from otcal.runtime.progress import progress
 
 CHECKPOINT_EVERY_S = 60.0
@@ -102,8 +103,9 @@ def fit(
     checkpoint_every_s
         At least this many seconds between two checkpoints; default `CHECKPOINT_EVERY_S`.
     identity
-        JSON-ready settings; a checkpoint with other ones is not continued: the fit starts again and
-        says which setting differs.
+        JSON-ready settings; a checkpoint with other ones, or of other code, is not continued: the
+        fit starts again and says which setting differs. ``code`` in it stands for a hash of the
+        code, by default of what the trainee's module can execute.
     team
         Processes that train together: all continue from the checkpoint, and one writes it.
 
@@ -122,7 +124,7 @@ def fit(
     sums: dict[str, float] = {}
     first = count = 0
     kept = -1  # steps that the checkpoint has
-    known = dict(identity or {})
+    known = {"code": _code_of(trainee), **(identity or {})}
     length = steps if callable(steps) else lambda: steps
     due = evaluate_every if callable(evaluate_every) else lambda n: (n + 1) % evaluate_every == 0
     if checkpoint_path is not None and checkpoint_path.exists():
@@ -185,6 +187,12 @@ def fit(
     if not over():  # another process of the team was asked to stop
         raise SystemExit(128 + signal.SIGTERM)
     return result
+
+
+def _code_of(trainee: Trainee) -> str | None:
+    """Return the hash of what the trainee's module can execute; None for one of another package."""
+    module = type(trainee).__module__
+    return fingerprint(module) if module.split(".")[0] == PACKAGE else None
 
 
 def _pause() -> float:

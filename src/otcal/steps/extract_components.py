@@ -19,6 +19,7 @@ from otcal.mixture.regions import check_compositions
 from otcal.runtime import cli, device
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import write_json
+from otcal.runtime.fingerprint import fingerprint
 from otcal.runtime.provenance import record
 from otcal.runtime.seeds import derive, numpy_generator
 
@@ -68,7 +69,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         flavours=flavours,
         recorder=recorder,
         checkpoint_path=unfinished,
-        identity={"origin": {name: origin[name] for name in ("spec", "inputs", "start")}},
+        identity={
+            "code": fingerprint("otcal.steps.extract_components"),
+            "origin": {name: origin[name] for name in ("spec", "inputs", "start")},
+        },
     )
     last = fit.history[-1]
     model.components.save(options.output / "flows.safetensors", {"provenance": origin})

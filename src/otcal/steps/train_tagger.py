@@ -22,6 +22,7 @@ from otcal.runtime import cli, distributed, provenance, training
 from otcal.runtime.distributed import Team
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import atomic_path, read_json
+from otcal.runtime.fingerprint import fingerprint
 from otcal.runtime.seeds import derive
 from otcal.tagger.batches import workers
 from otcal.tagger.dataset import iterate_split, load, require_all_classes
@@ -101,7 +102,11 @@ def _train(args: Namespace, spec: TrainSpec, team: Team, where: torch.device) ->
                 label="tagger",
                 patience=spec.training.patience,
                 checkpoint_path=args.checkpoint,
-                identity={"spec": record["spec"], "inputs": record["inputs"]},
+                identity={
+                    "code": fingerprint("otcal.steps.train_tagger"),
+                    "spec": record["spec"],
+                    "inputs": record["inputs"],
+                },
                 team=team,
             )
         except FloatingPointError as error:

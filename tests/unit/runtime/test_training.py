@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from otcal.runtime import checkpoint
+from otcal.runtime import checkpoint, training
 from otcal.runtime.errors import InputError
 from otcal.runtime.training import Result, fit
 
@@ -231,6 +231,25 @@ def test_a_checkpoint_with_other_settings_is_not_continued_and_that_is_said(
     assert bits(run(trainee, path, identity=here)) == uninterrupted[0]
     assert trainee.seen[0] == 0
     assert caplog.messages == [f"{path} is of another fit: {says}; starting again"]
+
+
+def test_a_checkpoint_of_other_code_is_not_continued(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    uninterrupted: tuple[Any, bytes],
+) -> None:
+    path = tmp_path / "c.safetensors"
+    monkeypatch.setattr(Regression, "__module__", "otcal.transport.semidual")
+    with pytest.raises(KilledError):
+        run(Regression(dies_at=6), path)
+    monkeypatch.setattr(training, "fingerprint", lambda module: f"edited {module}")
+    trainee = Regression()
+    assert bits(run(trainee, path)) == uninterrupted[0]
+    assert trainee.seen[0] == 0
+    (message,) = caplog.messages
+    assert "code was " in message
+    assert message.endswith("and is edited otcal.transport.semidual; starting again")
 
 
 def test_a_continued_fit_has_nothing_to_say(

@@ -72,6 +72,25 @@ def test_a_second_workflow_refuses_and_the_first_one_ends(
     assert checkout.planned(SHARD) == {}
 
 
+def test_a_second_workflow_refuses_though_it_makes_other_files(
+    checkout: Checkout, running: subprocess.Popen[bytes]
+) -> None:
+    claimed = checkout.path / ".snakemake/otcal.lock"
+    wait_for(lambda: claimed.exists() and claimed.read_text().endswith("\n"), running)
+    os.killpg(running.pid, signal.SIGSTOP)
+    other = SHARD.replace("latent", "simplex").replace("QCD", "ttbar")
+    second = checkout.snakemake(other)
+    assert second.returncode != 0
+    assert f"otcal.lock: lock: is held by process {running.pid} on " in second.stderr
+    assert not (checkout.path / other).exists()
+    assert checkout.planned(other)  # plans are free
+
+    os.killpg(running.pid, signal.SIGCONT)
+    assert running.wait(WAIT_S) == 0
+    assert is_whole(checkout)
+    assert checkout.snakemake("--touch", SHARD).returncode == 0  # the lock went with its owner
+
+
 def test_a_signal_to_the_whole_job_reaches_the_step_and_the_next_run_ends_it(
     checkout: Checkout, running: subprocess.Popen[bytes]
 ) -> None:

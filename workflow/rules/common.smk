@@ -4,11 +4,13 @@ import json
 import math
 import os
 import sys
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 from otcal.config.samples import FILES, shards as dataset_shards
 from otcal.config.study import load_settings
+from otcal.runtime.claim import claim
 from otcal.runtime.errors import InputError
 from otcal.runtime.fingerprint import fingerprint
 
@@ -39,6 +41,16 @@ try:
     }
 except InputError as error:
     raise WorkflowError(str(error))
+
+
+onstart:
+    global CLAIM
+    try:
+        # Held by the running Snakemake until its end, whatever it makes; neither plans nor jobs come here.
+        CLAIM = claim(Path(".snakemake/otcal.lock"))
+    except InputError as error:
+        raise WorkflowError(str(error))
+
 
 RESULTS = SETTINGS.results
 LATENT = SETTINGS.latent

@@ -2,7 +2,7 @@
 `python trainees.py OUTPUT CHECKPOINT EVENT PROCESSES TIMEOUT THREADS`.
 
 It trains on random numbers in the shape of jets and writes the weights. EVENT says what
-happens to process 1 in step 5: `none`, `die` or `hang`.
+happens to process 1 in step 5: `none`, `die`, `hang`, or a signal's name: then its launcher gets it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import save_file
 
 from otcal.config.tagger import Training
+from otcal.runtime import interruption
 from otcal.runtime.distributed import ALONE, Team, launch, started, team
 from otcal.runtime.training import Result, fit
 from otcal.tagger.batches import workers
@@ -65,6 +66,8 @@ class Disturbed(TaggerTrainee):
                 os.kill(os.getpid(), signal.SIGKILL)
             if self.event == "hang":
                 time.sleep(3600)
+            if self.event.startswith("SIG"):
+                os.kill(os.getppid(), signal.Signals[self.event])
         return super().step(number)
 
 
@@ -112,7 +115,7 @@ def main() -> None:
     if not started():
         launch([__file__, *sys.argv[1:]], int(processes))
         return
-    with team("cpu", float(timeout)) as (group, _):
+    with interruption.graceful(), team("cpu", float(timeout)) as (group, _):
         _, result = train(group, Path(checkpoint), event, int(threads))
         # Every process writes what it has come to.
         path = f"{output}.{group.rank}"

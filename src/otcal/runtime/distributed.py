@@ -22,14 +22,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, distributed
 
-from otcal.runtime import device
+from otcal.runtime import device, interruption
 from otcal.runtime.errors import InputError
 
 Value = TypeVar("Value")
 
 _PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
-_FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+_FORWARDED = (*interruption.SIGNALS, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 TIMEOUT_S = 3600.0
 """How long a process waits for the others: longer than the slowest of them takes to read."""
@@ -182,6 +182,7 @@ def launch(command: Sequence[str], processes: int) -> None:
                 rdzv_endpoint="localhost:0",
                 max_restarts=0,
                 logs_specs=DefaultLogsSpecs(log_dir=logs),
+                signals_to_handle=",".join(number.name for number in _FORWARDED),
             )
             elastic_launch(config, sys.executable)(*command)
     except ChildFailedError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,20 @@ def test_a_training_that_lost_a_process_continues_with_another_number(tmp_path, 
     done = run(tmp_path / "out", processes=3)
     assert done.returncode == 0, done.stderr
     assert_equal(tmp_path / "out", alone, 3)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGUSR2"])
+def test_a_signal_to_the_launcher_lets_all_processes_keep_their_state(
+    tmp_path, alone, name: str
+) -> None:
+    done = run(tmp_path / "out", event=name)
+    assert done.returncode == 128 + signal.Signals[name]
+    assert f"stopped by {name}; the same command continues from" in done.stderr
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    assert int(load_file(checkpoint)["/trainee/optimizer/state/0/step"]) >= 6
+    done = run(tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert_equal(tmp_path / "out", alone, 2)
 
 
 def test_a_process_that_hangs_ends_the_training(tmp_path) -> None:

@@ -2,7 +2,7 @@
 `python trainees.py OUTPUT CHECKPOINT EVENT PROCESSES TIMEOUT THREADS`.
 
 It trains on random numbers in the shape of jets and writes the weights. EVENT says what
-happens to process 1 in step 5: `none`, `die`, `hang`, or a signal's name: then its launcher gets it.
+happens to process 1 in step 5: `none`, `die`, `hang`, or the name of a signal to its launcher.
 """
 
 from __future__ import annotations

@@ -27,6 +27,11 @@ _UNREADABLE = (
     uproot.DeserializationError,
     uproot.KeyInFileError,
 )
+_UNKNOWN = (
+    uproot.interpretation.identify.UnknownInterpretation,
+    uproot.interpretation.objects.CannotBeAwkward,
+)
+"""Raised for a branch of objects that uproot cannot turn into arrays."""
 _BESIDE = "Use --beside: it copies the file as it is and adds a friend tree"
 
 FRIEND = "_calibrated"
@@ -112,11 +117,7 @@ def _write_tree(
     written = None
     for start in range(0, max(tree.num_entries, 1), request.chunk):  # once for an empty tree, too
         with readable(path, *_UNREADABLE):
-            rows = tree.arrays(
-                list(dict.fromkeys([*kept, *wanted])),
-                entry_start=start,
-                entry_stop=min(start + request.chunk, tree.num_entries),
-            )
+            rows = _read(path, tree, list(dict.fromkeys([*kept, *wanted])), start, request.chunk)
         arrays = {branch: rows[branch] for branch in kept}
         if added:
             arrays |= _computed(path, rows, request)
@@ -125,6 +126,18 @@ def _write_tree(
         if written is None:
             written = _begin(path, tree, out, name, arrays, counters)
         written.extend(arrays)
+
+
+def _read(path: Path, tree: Any, names: list[str], start: int, chunk: int) -> Any:
+    """Return some entries of branches."""
+    stop = min(start + chunk, tree.num_entries)
+    try:
+        return tree.arrays(names, entry_start=start, entry_stop=stop)
+    except _UNKNOWN as error:
+        problem = " ".join(str(error).split())[:200]
+        raise InputError(
+            path, tree.name, f"has a branch that uproot cannot read ({problem})", _BESIDE
+        ) from None
 
 
 def _begin(
@@ -144,9 +157,17 @@ def _begin(
         if kind is None:
             found = ak.type(arrays[branch]).content
             raise InputError(path, branch, f"is of {found}, which uproot cannot write", _BESIDE)
-    return out.mktree(
-        name, types, title=tree.title, counter_name=lambda one: counters.get(one, f"n{one}")
-    )
+
+    def counter(branch: str) -> str:
+        """Return the name of a jagged branch's counter: its own, or one that is free."""
+        if branch in counters:
+            return counters[branch]
+        own = f"n{branch}"
+        while own in types:
+            own += "_"
+        return own
+
+    return out.mktree(name, types, title=tree.title, counter_name=counter)
 
 
 def _kind(array: Any) -> Any:

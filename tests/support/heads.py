@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx
 import torch
 
+from otcal.bundle.graph import OPSET
 from otcal.bundle.onnx_head import head_model
 from otcal.config.head import HeadConfig
 from otcal.tagger.head import Head
@@ -16,7 +17,7 @@ CLASSES = ("multijet", "h_bb", "top")
 OUTPUTS = {"zp128": "hidden", "z10": "logits"}
 
 
-def write_head(path: Path) -> tuple[Head, HeadConfig]:
+def write_head(path: Path, opset: int = OPSET) -> tuple[Head, HeadConfig]:
     """Write the end of a head as an ONNX model; return it in torch, and its settings."""
     torch.manual_seed(3)
     head = Head(8, [WIDTH, 16, HIDDEN], len(CLASSES)).eval().requires_grad_(False)
@@ -29,6 +30,7 @@ def write_head(path: Path) -> tuple[Head, HeadConfig]:
     outputs = list(model.graph.output)[::-1]
     del model.graph.output[:]
     model.graph.output.extend(outputs)
+    model.opset_import[0].version = opset
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, path)
     return head, HeadConfig(file=str(path), classes=CLASSES, **OUTPUTS)

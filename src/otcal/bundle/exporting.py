@@ -14,12 +14,14 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
+import onnx.version_converter
 import torch
 from numpy.typing import NDArray
 
 from otcal.bundle.calibration import Calibration
 from otcal.bundle.card import NOMINAL, Card, Range, write_card
 from otcal.bundle.card import Head as HeadFile
+from otcal.bundle.graph import OPSET
 from otcal.bundle.onnx_head import OUTPUTS, head_model
 from otcal.bundle.onnx_map import map_model, probability_model
 from otcal.bundle.scale_factors import correction_set
@@ -282,6 +284,8 @@ def _copied_head(
     head = load_head_model(path, threads=1)
     names = (head.spec.zp128, head.spec.z10)
     model = onnx.load(path)  # weights in files beside it would come along
+    if any(one.domain in ("", "ai.onnx") and one.version < OPSET for one in model.opset_import):
+        model = onnx.version_converter.convert_version(model, OPSET)
     outputs = {one.name: one for one in model.graph.output}
     del model.graph.output[:]
     model.graph.output.extend(outputs[name] for name in names)
@@ -292,16 +296,20 @@ def _copied_head(
 def _difference(
     path: Path, inputs: list[NDArray[np.float32]], expected: list[NDArray[Any]]
 ) -> float:
-    """Return the largest difference of a model's outputs to those expected, checked."""
+    """Return the largest difference of a model's outputs to those expected, checked.
+
+    It is in units of the largest number expected of an output, or absolute where that is below one.
+    """
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_inputs()]
     found = session.run(None, dict(zip(names, inputs, strict=True)))
-    largest = max(
-        float(np.abs(a - b).max(initial=0.0)) / max(1.0, float(np.abs(b).max(initial=0.0)))
-        for a, b in zip(found, expected, strict=True)
-    )
+    largest = 0.0
+    for a, b in zip(found, expected, strict=True):
+        difference = float(np.abs(a - b).max(initial=0.0))
+        difference /= max(1.0, float(np.abs(b).max(initial=0.0)))
+        largest = max(largest, difference if np.isfinite(difference) else np.inf)
     if not largest < AGREEMENT:
         raise InputError(
             path.name,

@@ -8,14 +8,17 @@ from pathlib import Path
 
 import correctionlib
 import numpy as np
+import onnx
 import onnxruntime
 import pyarrow as pa
 import pytest
 import torch
 
+from otcal.bundle import exporting
 from otcal.bundle.calibration import Calibration
 from otcal.bundle.card import CARD, NOMINAL, read_card
 from otcal.bundle.exporting import AGREEMENT, SCALE_FACTORS, export_bundle
+from otcal.bundle.graph import OPSET
 from otcal.bundle.scale_factors import correction_set
 from otcal.config.bundle import BundleConfig, WorkingPoints
 from otcal.runtime.errors import InputError
@@ -76,11 +79,14 @@ def test_models_of_the_latent_study_are_its_map_and_head(
         np.testing.assert_allclose(one, expected.numpy(), rtol=0, atol=1e-5)
 
 
-def test_the_head_of_another_tagger_comes_along(studies: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("opset", [13, OPSET, 20])
+def test_the_head_of_another_tagger_comes_along(
+    studies: dict[str, Path], tmp_path: Path, opset: int
+) -> None:
     """Its outputs keep their names, in the order of the card, whatever the model's order is."""
     study = tmp_path / "latent"
     shutil.copytree(studies["latent"], study, ignore=shutil.ignore_patterns("tagger"))
-    head, spec = write_head(tmp_path / "mine.onnx")
+    head, spec = write_head(tmp_path / "mine.onnx", opset)
     read_head.main(["--spec", spec.model_dump_json(), "--output", str(study / "head/head.onnx")])
     kind = Kind(OTHERS, (WIDTH, HIDDEN, len(OTHERS)), ())
     z = np.random.default_rng(2).normal(size=(JETS, WIDTH))
@@ -102,6 +108,8 @@ def test_the_head_of_another_tagger_comes_along(studies: dict[str, Path], tmp_pa
     assert (card.width, card.labels, card.notes["classes"]) == (WIDTH, {2: "map"}, {"2": "top"})
     assert card.head is not None
     assert card.head.outputs == {"hidden": HIDDEN, "logits": len(OTHERS)}
+    model = onnx.load(tmp_path / "bundle" / card.head.file)
+    assert model.opset_import[0].version == max(opset, OPSET)
     x = z[:60].astype(np.float32)
     new = Calibration(tmp_path / "bundle", card)({"z128": x, "label": np.full(60, 2)})
     moved = fitted.transport(x)
@@ -109,6 +117,34 @@ def test_the_head_of_another_tagger_comes_along(studies: dict[str, Path], tmp_pa
     hidden, logits = head.from_z128(torch.from_numpy(moved))
     np.testing.assert_allclose(new["calibrated_hidden"], hidden.numpy(), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(new["calibrated_logits"], logits.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_models_take_any_number_of_jets_in_a_language_that_is_known(
+    bundle: Path, latent_bundle: Path
+) -> None:
+    paths = [*bundle.glob("*.onnx"), *latent_bundle.glob("*.onnx")]
+    assert len(paths) > len(VARIATIONS)
+    for path in paths:
+        model = onnx.load(path)
+        onnx.checker.check_model(model, full_check=True)
+        (language,) = model.opset_import
+        assert (language.domain, language.version) == ("", OPSET)
+        for one in (*model.graph.input, *model.graph.output):
+            assert one.type.tensor_type.shape.dim[0].dim_param
+        width = model.graph.input[0].type.tensor_type.shape.dim[1].dim_value
+        for jets in (0, 1, 1000):
+            assert all(len(one) == jets for one in run(path, np.full((jets, width), 1 / width)))
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_an_output_that_is_not_finite_agrees_with_nothing(latent_bundle: Path, bad: int) -> None:
+    path = latent_bundle / "head.onnx"
+    z = np.zeros((5, 128), np.float32)
+    expected = run(path, z)
+    assert exporting._difference(path, [z], expected) == 0.0
+    expected[bad][2, 3] = np.nan
+    with pytest.raises(InputError, match=r"outputs: differ from the map's by inf"):
+        exporting._difference(path, [z], expected)
 
 
 def test_validity_is_the_range_of_the_jets_that_fitted_the_map(

@@ -19,12 +19,13 @@ from otcal.runtime.errors import InputError
 from otcal.samples.classes import CLASSES
 from otcal.samples.flavours import FLAVOURS
 from otcal.samples.found import Found
+from otcal.samples.ids import require_distinct
 from otcal.samples.latents import LATENT_SCHEMA, LAYERS, Kind, iterate_latents, told_kind
 from otcal.samples.readers.files import ColumnFile, HdfFile, ParquetFile, RootFile, open_columns
 from otcal.samples.readers.jets import View
 from otcal.samples.readers.latents import LATENT, LatentView
 from otcal.samples.readers.outputs import PROBABILITIES, id_column, iterate_scores
-from otcal.samples.readers.pieces import require_distinct, require_unweighted, weight_column
+from otcal.samples.readers.pieces import require_unweighted, weight_column
 from otcal.samples.scores import score_schema
 from otcal.samples.tables import read_provenance, to_numpy
 from otcal.simulation.delphes.check import examine as examine_delphes

@@ -437,6 +437,21 @@ def test_files_of_a_dataset_that_differ(tmp_path: Path) -> None:
             )
 
 
+def test_ids_in_some_files_of_a_dataset(tmp_path: Path, jets: pa.Table) -> None:
+    pq.write_table(jets, tmp_path / "a.parquet")
+    pq.write_table(jets.drop_columns("jet_id"), tmp_path / "b.parquet")
+    for one, other in (("a", "b"), ("b", "a")):
+        says = rf"{one}\.parquet: jet_id: is in .*a\.parquet, but not in .*b\.parquet"
+        with pytest.raises(InputError, match=says):
+            read(
+                tmp_path / f"{one}.parquet",
+                tmp_path / "0.parquet",
+                CLASSES,
+                format="parquet",
+                like=tmp_path / f"{other}.parquet",
+            )
+
+
 def test_a_name_that_means_nothing(tmp_path: Path) -> None:
     write_upp(tmp_path / "a.h5", N)
     for columns, says in (

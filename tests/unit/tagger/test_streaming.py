@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from otcal.config.tagger import Inference
+from otcal.runtime.errors import InputError
 from otcal.samples.classes import CLASSES
 from otcal.samples.jets import JET_SCHEMA, write_jets
 from otcal.tagger.constituents import columns, from_table
@@ -89,6 +90,12 @@ def test_pieces_are_the_files_in_their_order(run, make_jets) -> None:
         from_table(whole, *NAMES, CLASSES, "test").labels,
     )
     assert [joined(pieces, layer).shape for layer in range(3)] == [(90, 16), (90, 16), (90, 10)]
+
+
+def test_a_jet_in_two_files_is_refused(run, make_jets) -> None:
+    table = make_jets(20, 1)
+    with pytest.raises(InputError, match=r"jet_id: 1 ids are there more than once"):
+        run(table, pa.concat_tables([make_jets(20, 2), table.slice(7, 1)]))
 
 
 def test_the_size_of_pieces_has_no_influence(run, make_jets) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from otcal.config.samples import Labels, Layout, ReadSpec
 from otcal.runtime.errors import InputError
 from otcal.samples import tables
+from otcal.samples.ids import require_distinct
 from otcal.samples.jets import jet_schema
 from otcal.samples.readers.files import BATCH, ColumnFile, open_columns
 from otcal.samples.readers.pieces import (
@@ -25,7 +26,6 @@ from otcal.samples.readers.pieces import (
     labelling,
     missing,
     momentum_factor,
-    require_distinct,
     require_unweighted,
 )
 from otcal.samples.readers.recipes import (
@@ -246,7 +246,16 @@ def _same_columns(view: View, spec: ReadSpec) -> None:
     if spec.like == spec.file:
         return
     with open_columns(spec.like, spec.layout.tree) as other:
-        expected = View(other, spec.layout, spec.classes).schema
+        view_of_other = View(other, spec.layout, spec.classes)
+    expected = view_of_other.schema
+    if ("jet_id" in view.names) != ("jet_id" in view_of_other.names):
+        has, lacks = (spec.file, spec.like) if "jet_id" in view.names else (spec.like, spec.file)
+        raise InputError(
+            spec.file,
+            "jet_id",
+            f"is in {has}, but not in {lacks}",
+            "Files of one dataset must all have ids, or none: read them as two datasets",
+        )
     for one, two in ((view.schema, expected), (expected, view.schema)):
         extra = [name for name in one.names if name not in two.names]
         if extra:

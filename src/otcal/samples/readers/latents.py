@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from otcal.config.outputs import ReadLatentsSpec
 from otcal.config.samples import Layout
 from otcal.runtime.errors import InputError
+from otcal.samples.ids import require_distinct
 from otcal.samples.jets import JET_FLOATS
 from otcal.samples.latents import LAYERS, Kind, latent_writer
 from otcal.samples.readers.files import BATCH, ColumnFile, open_columns
@@ -28,7 +29,6 @@ from otcal.samples.readers.pieces import (
     labelling,
     missing,
     momentum_factor,
-    require_distinct,
     require_unweighted,
 )
 from otcal.samples.readers.recipes import MOMENTA

@@ -14,6 +14,7 @@ from otcal.config.outputs import ReadScoresSpec
 from otcal.config.samples import Layout
 from otcal.runtime.errors import InputError
 from otcal.samples.flavours import FLAVOURS
+from otcal.samples.ids import require_distinct
 from otcal.samples.readers.files import BATCH, ColumnFile, open_columns
 from otcal.samples.readers.pieces import (
     Piece,
@@ -22,7 +23,6 @@ from otcal.samples.readers.pieces import (
     labelling,
     missing,
     momentum_factor,
-    require_distinct,
     require_unweighted,
 )
 from otcal.samples.readers.recipes import NAMES

@@ -297,18 +297,3 @@ def _mapped(
             f"Known: {meaning}. Add it to labels.values; null drops such jets",
         )
     return result
-
-
-def require_distinct(path: str | Path, ids: list[NDArray[np.int64]]) -> None:
-    """Raise `InputError` when an id is there twice."""
-    if not ids:
-        return
-    values, counts = np.unique(np.concatenate(ids), return_counts=True)
-    if (counts > 1).any():
-        raise InputError(
-            path,
-            "jet_id",
-            f"{int((counts > 1).sum())} ids are there more than once (first: "
-            f"{values[np.argmax(counts > 1)]})",
-            "Jets are split by their ids: make them distinct, or leave the column out",
-        )

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +26,7 @@ from otcal.closure.simplex_samples import variation_files
 from otcal.config.bundle import BundleConfig
 from otcal.config.splits import Splits
 from otcal.runtime.errors import InputError
-from otcal.runtime.files import read_json, write_text
+from otcal.runtime.files import atomic_directory, read_json, write_text
 from otcal.runtime.provenance import record
 from otcal.runtime.weights import description_path
 from otcal.samples import tables
@@ -76,7 +73,11 @@ def export_bundle(
         When a file of the study is missing or not what it should be, when the output exists, or
         when an exported model does not agree with its map.
     """
-    with _whole_directory(output, force) as temporary:
+    if output.exists() and not force:
+        raise InputError(output, "directory", "exists", "Choose another name, or pass --force")
+    if output.exists() and not output.is_dir():
+        raise InputError(output, "directory", "is a file", "Choose another name")
+    with atomic_directory(output) as temporary:
         if study == "simplex":
             return _export_simplex(directory, temporary, spec)
         return _export_latent(directory, temporary, spec)
@@ -369,25 +370,3 @@ def _variations(path: Path) -> list[dict[str, Any]]:
         raise InputError(
             path, "variations", "are missing", "Pass the output of propagate_uncertainty"
         ) from None
-
-
-@contextmanager
-def _whole_directory(path: Path, force: bool) -> Iterator[Path]:
-    """Yield a temporary directory that takes the place of `path` when the block succeeds."""
-    if path.exists() and not force:
-        raise InputError(path, "directory", "exists", "Choose another name, or pass --force")
-    if path.exists() and not path.is_dir():
-        raise InputError(path, "directory", "is a file", "Choose another name")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, old = (
-        path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("part", "old")
-    )
-    temporary.mkdir()
-    try:
-        yield temporary
-        if path.exists():
-            path.rename(old)
-        temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)

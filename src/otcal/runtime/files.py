@@ -1,4 +1,4 @@
-"""Files that are either whole or absent."""
+"""Files and directories that are either whole or absent."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -41,12 +42,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         When there is no space for the file.
     """
     path = Path(path)
-    temporary = path.with_name(
-        f".{path.stem}.{socket.gethostname()}-{os.getpid()}.part{path.suffix}"
-    )
+    end = f".part{path.suffix}"
+    temporary = _beside(path, path.stem, end)
     with full_disk_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(path)
+        for abandoned in _abandoned(path.parent, path.stem, end):
+            abandoned.unlink(missing_ok=True)
         try:
             yield temporary
             with temporary.open("rb") as stream:
@@ -56,6 +57,53 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_directory(path: str | Path) -> Iterator[Path]:
+    """Yield a new directory beside `path` that takes its place when the block succeeds.
+
+    What was there stays until then. A process that is killed between putting the old directory
+    away and the new one in its place leaves both beside; the next one puts the old one back.
+
+    Raises
+    ------
+    InputError
+        When there is no space for a file in it.
+    """
+    path = Path(path)
+    temporary, old = (_beside(path, path.name, end) for end in (".part", ".old"))
+    with full_disk_named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for abandoned in _abandoned(path.parent, path.name, ".old"):
+            if not path.exists():
+                abandoned.rename(path)
+        for end in (".old", ".part"):
+            for abandoned in _abandoned(path.parent, path.name, end):
+                shutil.rmtree(abandoned)
+        temporary.mkdir()
+        try:
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    with file.open("rb") as stream:
+                        os.fsync(stream.fileno())
+            if path.exists():
+                path.rename(old)
+            try:
+                temporary.rename(path)
+            except OSError:
+                if old.exists():
+                    old.rename(path)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _beside(path: Path, name: str, end: str) -> Path:
+    """Return a hidden sibling that tells machine and process."""
+    return path.with_name(f".{name}.{socket.gethostname()}-{os.getpid()}{end}")
 
 
 @contextmanager
@@ -90,22 +138,24 @@ def full(error: BaseException) -> int | None:
     return int(found[1]) if found and int(found[1]) in FULL else None
 
 
-def _remove_abandoned(path: Path) -> None:
-    """Remove temporary files of `path` whose process is dead."""
-    name = re.compile(rf"\.{re.escape(path.stem)}\.(.+)-(\d+)\.part{re.escape(path.suffix)}")
-    for entry in list(os.scandir(path.parent)):
-        found = name.fullmatch(entry.name)
+def _abandoned(folder: Path, name: str, end: str) -> list[Path]:
+    """Return temporary files or directories, ``.<name>.<machine>-<process><end>``, of the dead."""
+    pattern = re.compile(rf"\.{re.escape(name)}\.(.+)-(\d+){re.escape(end)}")
+    paths = []
+    for entry in list(os.scandir(folder)):
+        found = pattern.fullmatch(entry.name)
         if found is None:
             continue
         try:
             if found[1] == socket.gethostname():
-                abandoned = not _alive(int(found[2]))
+                dead = not _alive(int(found[2]))
             else:
-                abandoned = time.time() - entry.stat().st_mtime > ABANDONED_S
+                dead = time.time() - entry.stat().st_mtime > ABANDONED_S
         except FileNotFoundError:
             continue  # another process was quicker
-        if abandoned:
-            Path(entry.path).unlink(missing_ok=True)
+        if dead:
+            paths.append(Path(entry.path))
+    return paths
 
 
 def _alive(process: int) -> bool:

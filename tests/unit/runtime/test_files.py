@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import pytest
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import (
     ABANDONED_S,
+    atomic_directory,
     atomic_path,
     read_json,
     sha256,
@@ -169,3 +171,76 @@ def test_names_that_only_look_like_leftovers_stay(tmp_path: Path) -> None:
         os.utime(tmp_path / name, (0, 0))
     write_text(tmp_path / "a.txt", "whole")
     assert {p.name for p in tmp_path.iterdir()} == {*names, "a.txt"}
+
+
+def directory(path: Path) -> dict[str, str]:
+    return {one.name: one.read_text() for one in path.iterdir()}
+
+
+def fail(path: Path) -> None:
+    with atomic_directory(path) as temporary:
+        (temporary / "new").write_text("new")
+        raise KeyError
+
+
+def test_a_directory_appears_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    for text in ("old", "new"):
+        with atomic_directory(path) as temporary:
+            (temporary / text).write_text(text)
+            assert not (path / text).exists()
+        assert directory(path) == {text: text}
+    assert [one.name for one in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_directory_stays_when_the_block_or_the_exchange_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out"
+    path.mkdir()
+    (path / "old").write_text("old")
+    with pytest.raises(KeyError):
+        fail(path)
+    rename = Path.rename
+
+    def fails(self: Path, target: Path) -> Path:
+        if self.name.endswith(".part"):
+            raise PermissionError(self)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fails)
+    with pytest.raises(PermissionError), atomic_directory(path) as temporary:
+        (temporary / "new").write_text("new")
+    assert directory(path) == {"old": "old"}
+    assert [one.name for one in tmp_path.iterdir()] == ["out"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from otcal.runtime.files import atomic_directory
+rename, calls = Path.rename, []
+def dies(self, target):
+    calls.append(self)
+    if len(calls) > int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rename(self, target)
+Path.rename = dies
+with atomic_directory(sys.argv[1]) as temporary:
+    (temporary / "new").write_text("new")
+"""
+
+
+@pytest.mark.parametrize("renamed", [0, 1])
+def test_a_kill_during_the_exchange_loses_no_directory(tmp_path: Path, renamed: int) -> None:
+    """Before the first rename, and between both, where neither has the name."""
+    path = tmp_path / "out"
+    path.mkdir()
+    (path / "old").write_text("old")
+    done = subprocess.run([sys.executable, "-c", KILLED, path, str(renamed)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert path.exists() == (renamed == 0)
+    with pytest.raises(KeyError):
+        fail(path)
+    assert directory(path) == {"old": "old"}
+    assert [one.name for one in tmp_path.iterdir()] == ["out"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -163,3 +164,14 @@ def test_living_snakemake_is_seen_in_its_directory_only(
 def test_jobs_are_named_as_the_profile_says() -> None:
     profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
     assert profile["slurm-jobname-prefix"] == cluster.PREFIX
+
+
+def test_shards_share_jobs_whatever_makes_them() -> None:
+    """A thousand shards are not a thousand submissions."""
+    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
+    text = "\n".join(path.read_text() for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
+    rules = re.findall(r"^rule (\w+):\n((?:    .*\n|\n)+)", text, flags=re.MULTILINE)
+    sharded = {name for name, body in rules if "{shard}.parquet" in body.replace("{{", "{")}
+    sharded |= {name for name, body in rules if "shard_spec" in body}
+    assert {"simulate", "simulate_delphes", "read_jets", "read_delphes"} <= sharded
+    assert set(profile["groups"].items()) == {(name, "shards") for name in sharded}

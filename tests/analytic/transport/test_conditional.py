@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from hypothesis import given, settings
@@ -130,6 +132,60 @@ def test_a_known_map_is_recovered_where_conditions_occur_in_other_shares() -> No
     back = fitted.inverse(fitted.transport(fresh[:500], e[:500]), e[:500])
     assert back.converged.all()
     assert np.abs(back.points - fresh[:500]).max() < 0.02
+
+
+@pytest.fixture(scope="module")
+def at_momentum_and_eta(tmp_path_factory: pytest.TempPathFactory) -> list[Callable[..., Array]]:
+    """A fitted map at jets' pT and η, and the same as an ONNX model."""
+
+    def jets(seed: int) -> tuple[Array, Array]:
+        rng = np.random.default_rng(seed)
+        c = np.stack([rng.gamma(3.0, 30.0, 3000) + 20.0, rng.uniform(-2.5, 2.5, 3000)], axis=1)
+        return rng.normal(size=(3000, 2)) + 0.01 * c[:, :1] + 0.2 * c[:, 1:], c
+
+    (x, c), (before, d) = jets(1), jets(2)
+    y = bent(before, 0.01 * (d[:, 0] - 100.0)) * (1.0 + 0.1 * np.abs(d[:, 1:]))
+    choices = {"options": SMALL, "diagnostics": False, "select": False}
+    fitted = fit_map(x, y, conditions=(c, d), steps=80, seed=1, **choices)
+    assert fitted.diagnostics["winner"] == "convex"
+    path = tmp_path_factory.mktemp("models") / "map.onnx"
+    fitted.to_onnx(path)
+    session = onnxruntime.InferenceSession(path)
+
+    def exported(x: Array, c: Array) -> Array:
+        values = (x.astype(np.float32), c.astype(np.float32))
+        names = (one.name for one in session.get_inputs())
+        return session.run(None, dict(zip(names, values, strict=True)))[0]
+
+    return [fitted.transport, exported]
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    reach=st.floats(0.01, 1e3),
+    pt=st.floats(-1e3, 1e4),
+    eta=st.floats(-100.0, 100.0),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_fitted_map_and_its_export_are_monotone_at_any_momentum_and_eta(
+    at_momentum_and_eta: list[Callable[..., Array]],
+    seed: int,
+    reach: float,
+    pt: float,
+    eta: float,
+) -> None:
+    """In features, with Gaussian coordinates around the potential, far outside the sample too."""
+    points = reach * np.random.default_rng(seed).normal(size=(2, 64, 2))
+    first, second = points.astype(np.float32)
+    c = np.tile(np.float32([pt, eta]), (64, 1))
+    step = np.float64(first) - second
+    assert np.abs(step).sum(1).min() > 0
+    for transport in at_momentum_and_eta:
+        one, other = (np.float64(transport(x, c)) for x in (first, second))
+        assert np.isfinite(one).all()
+        sizes = np.abs(one).sum(1) + np.abs(other).sum(1) + np.abs(c).sum(1)
+        rounding = 2e-6 * sizes * np.linalg.norm(step, axis=1)
+        assert (((one - other) * step).sum(1) > -rounding).all()
 
 
 def test_gaussians_that_move_with_the_condition_keep_the_closed_form() -> None:

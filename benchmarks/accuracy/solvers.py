@@ -40,7 +40,8 @@ class Entry:
     package
         Distribution whose version tells rows apart.
     code
-        Modules of `otcal` whose code, with all that they import, tells rows of its solvers apart.
+        Modules of `otcal.transport` whose code, with all that they import of this package, tells
+        rows of its solvers apart.
     imports
         Modules that must be installed.
     coordinates
@@ -68,7 +69,8 @@ class Entry:
         """Of the package (of `otcal` its code, hashed), of the settings (hashed), the benchmark."""
         package = f"{self.package} {version(self.package)}"
         if self.package == "otcal":
-            package += "".join(f"+{fingerprint(module)[:8]}" for module in self.code)
+            parts = (fingerprint(module, within="otcal.transport") for module in self.code)
+            package += "".join(f"+{part[:8]}" for part in parts)
         settings = repr((self.function, sorted(self.settings.items()), self.coordinates))
         digest = hashlib.blake2b(settings.encode(), digest_size=4).hexdigest()
         return f"{package}, settings {digest}, benchmark {REVISION}"

@@ -85,8 +85,9 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
 def markdown(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
     """Return the medians of the error in Markdown: a row per family, a column per solver.
 
-    Of several budgets the largest counts. The lowest error of a row is bold; a number of seeds
-    stands behind medians of fewer than others have. Of fits that diverged the limit is given.
+    Of several budgets the largest counts. The lowest error of a row, in two digits, is bold; a
+    number of seeds stands behind medians of fewer than others have. Of fits that diverged the limit
+    is given.
 
     Parameters
     ----------
@@ -102,12 +103,12 @@ def markdown(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
     lines = ["| L2-UVP (%) | " + " | ".join(titles[name] for name in solvers) + " |"]
     lines.append("| --- " * (len(solvers) + 1) + "|")
     for family in dict.fromkeys(rows["family"]):
-        lowest = rows.loc[rows["family"] == family, "l2_uvp"].min()
+        lowest = f"{rows.loc[rows['family'] == family, 'l2_uvp'].min():.2g}"
         line = dict.fromkeys(solvers, "")
         for row in rows[rows["family"] == family].itertuples():
-            bold = "**" if row.l2_uvp == lowest else ""
-            fewer = f" ({row.seeds})" if row.seeds < seeds else ""
             error = f"{row.l2_uvp:.2g}" if row.l2_uvp < DIVERGED else f"> {DIVERGED:g}"
+            bold = "**" if error == lowest else ""
+            fewer = f" ({row.seeds})" if row.seeds < seeds else ""
             line[row.solver] = f"{bold}{error}{bold}{fewer}"
         lines.append("| " + " | ".join([family, *line.values()]) + " |")
     return "\n".join(lines) + "\n"

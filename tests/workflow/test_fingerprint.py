@@ -91,6 +91,19 @@ def test_what_cannot_execute_does_not(package: Path, name: str, text: str) -> No
     assert edited(package, name, text) == before
 
 
+def test_only_the_package_that_is_asked_for_counts(package: Path) -> None:
+    def inside() -> str:
+        return module.fingerprint("otcal.a", package, within="otcal.sub")
+
+    before, whole = inside(), module.fingerprint("otcal.a", package)
+    assert before != whole
+    text = (package / "a.py").read_text()
+    assert edited(package, "a.py", f"{text}\nmore = 1\n") != whole
+    assert inside() == before
+    edited(package, "sub/c.py", "one = 4\n")
+    assert inside() != before
+
+
 def test_unknown_module_and_relative_import_are_errors(package: Path) -> None:
     with pytest.raises(ModuleNotFoundError, match=r"otcal\.missing"):
         module.fingerprint("otcal.missing", package)

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 _SELF = Path(__file__).read_bytes()
 
 
-def fingerprint(module: str, root: Path = ROOT) -> str:
+def fingerprint(module: str, root: Path = ROOT, within: str = PACKAGE) -> str:
     """Return the hash of a module and of everything it imports inside the package.
 
     Package data (CSV tables, templates, styles) in a directory named `data` or `templates` counts
@@ -35,20 +35,23 @@ def fingerprint(module: str, root: Path = ROOT) -> str:
         Dotted name, such as ``otcal.steps.simulate``.
     root
         Directory of the package; another one in tests.
+    within
+        Count modules of this package alone, such as ``otcal.transport``.
 
     Raises
     ------
     ModuleNotFoundError
         When the package has no such module.
     """
-    return _fingerprint(module, root)
+    return _fingerprint(module, root, within)
 
 
 @cache
-def _fingerprint(module: str, root: Path) -> str:
+def _fingerprint(module: str, root: Path, within: str) -> str:
     digest = hashlib.blake2b(digest_size=12)
     for name in sorted(closure(module, root)):
-        digest.update(f"{name}={_module(name, root).hash}\n".encode())
+        if f"{name}.".startswith(f"{within}."):
+            digest.update(f"{name}={_module(name, root).hash}\n".encode())
     return digest.hexdigest()
 
 

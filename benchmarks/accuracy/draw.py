@@ -39,6 +39,9 @@ def draw(table: pd.DataFrame, stem: Path) -> None:
 
     Errors of fits that diverged are drawn at `DIVERGED`.
     """
+    label = "L2-UVP (%)"
+    if (table["l2_uvp"] > DIVERGED).any():
+        label += f", at most {DIVERGED:g}"
     table = table.assign(l2_uvp=table["l2_uvp"].clip(upper=DIVERGED))
     families = list(dict.fromkeys(table["family"]))
     columns = min(_COLUMNS, len(families))
@@ -60,7 +63,7 @@ def draw(table: pd.DataFrame, stem: Path) -> None:
         low, high = axes.get_ylim()
         middle = math.sqrt(low * high)
         axes.set_ylim(min(low, middle / _SPAN), max(high, middle * _SPAN))
-        axes.set(xlabel="CPU time of the fit (s)", ylabel=f"L2-UVP (%), at most {DIVERGED:g}")
+        axes.set(xlabel="CPU time of the fit (s)", ylabel=label)
         axes.tick_params(labelbottom=True)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter("{x:g}")

@@ -117,7 +117,7 @@ def _write_tree(
     written = None
     for start in range(0, max(tree.num_entries, 1), request.chunk):  # once for an empty tree, too
         with readable(path, *_UNREADABLE):
-            rows = _read(path, tree, list(dict.fromkeys([*kept, *wanted])), start, request.chunk)
+            rows = _read(path, tree, list(dict.fromkeys([*kept, *wanted])), start, request)
         arrays = {branch: rows[branch] for branch in kept}
         if added:
             arrays |= _computed(path, rows, request)
@@ -128,15 +128,18 @@ def _write_tree(
         written.extend(arrays)
 
 
-def _read(path: Path, tree: Any, names: list[str], start: int, chunk: int) -> Any:
+def _read(path: Path, tree: Any, names: list[str], start: int, request: Request) -> Any:
     """Return some entries of branches."""
-    stop = min(start + chunk, tree.num_entries)
+    stop = min(start + request.chunk, tree.num_entries)
     try:
         return tree.arrays(names, entry_start=start, entry_stop=stop)
     except _UNKNOWN as error:
         problem = " ".join(str(error).split())[:200]
         raise InputError(
-            path, tree.name, f"has a branch that uproot cannot read ({problem})", _BESIDE
+            path,
+            tree.name,
+            f"has a branch that uproot cannot read ({problem})",
+            "Name branches of numbers as inputs" if request.beside else _BESIDE,
         ) from None
 
 

@@ -299,8 +299,9 @@ def test_a_branch_that_cannot_be_read_is_no_traceback(
     options = [tmp_path / "in.root", tmp_path / "out.root", "--table", "jets/tree"]
     said = refused(capsys, bundle, *options)
     assert "in.root: tree: has a branch that uproot cannot read" in said
-    assert "--beside" in said
+    assert "Use --beside" in said
     assert not (tmp_path / "out.root").exists()
+    assert "Use --beside" not in refused(capsys, bundle, *options, "--beside")
 
 
 def test_latents_and_the_rest_of_the_head(

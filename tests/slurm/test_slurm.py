@@ -27,11 +27,14 @@ from support.slurm import (
     products,
     running_step,
     slurm,
+    waits,
 )
 
 pytestmark = [needs_slurm, pytest.mark.heavy]
 
 TAGGER = "results/smoke/simplex/tagger/tagger.json"
+CHECKPOINT = "results/smoke/simplex/tagger/checkpoint.safetensors"
+LOG = "results/smoke/simplex/logs/train_tagger.log"
 SHARDS = [
     f"results/smoke/simplex/jets/training/{process}/0.parquet"
     for process in ("ttbar", "ttbar_charm")
@@ -125,20 +128,48 @@ def test_smoke_preset_of_both_studies(submit: Submitter, tmp_path: Path) -> None
     assert {(job.partition, gpus(job.resources)) for job in jobs} == {("gpu", 1), ("cpu", 0)}
 
 
-def test_cancelled_training_runs_again_on_a_gpu(
-    submit: Submitter, without: Without, reference: Checkout
+def test_cancelled_training_goes_on_with_two_gpus(
+    submit: Submitter, without: Without, reference: Checkout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("OTCAL_CHECKPOINT_EVERY_S", "0")
     project = without("simplex/tagger")
-    run = submit(project, *TRAIN, "--set-resources", "train_tagger:gpu_model=toy")
-    slurm("scancel", running_step(project.path, "train_tagger").job)
+    model = ("--set-resources", "train_tagger:gpu_model=toy")
+    run = submit(project, *TRAIN, *model, "--config", "simplex={tagger: {gpus: 2}}")
+    step = running_step(project.path, "train_tagger")
+    eventually("a checkpoint", (project.path / CHECKPOINT).exists)
+    slurm("scontrol", "suspend", step.job)  # so that it does not end before it is cancelled
+    slurm("scancel", step.job)
     run.finish()
     jobs = ended(project.path)
     trainings = [job for job in jobs if job.comment.startswith("rule_train_tagger")]
     assert [job.state.split()[0] for job in trainings] == ["CANCELLED", "COMPLETED"]
-    assert {(job.partition, gpus(job.resources)) for job in trainings} == {("gpu", 1)}
-    assert all("gres/gpu:toy=1" in job.resources for job in trainings)
+    assert {(job.partition, gpus(job.resources)) for job in trainings} == {("gpu", 2)}
+    assert all("gres/gpu:toy=2" in job.resources for job in trainings)
     others = [job for job in jobs if job not in trainings]
     assert {(job.partition, gpus(job.resources)) for job in others} == {("cpu", 0)}
+    assert f"tagger: continues from {CHECKPOINT}" in (project.path / LOG).read_text()
+    assert products(project, "simplex/tagger") == products(reference, "simplex/tagger")
+
+
+def test_fit_is_warned_before_its_time_is_up(
+    submit: Submitter, without: Without, reference: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTCAL_CHECKPOINT_EVERY_S", "0")
+    project = without("simplex/tagger")
+    run = submit(project, *TRAIN)
+    step = running_step(project.path, "train_tagger")
+    eventually("a checkpoint", (project.path / CHECKPOINT).exists)
+    step.process.suspend()  # it gets what comes when it wakes up
+    (project.path / CHECKPOINT).unlink()
+    slurm("scontrol", "update", f"jobid={step.job}", "EndTime=now+80seconds")
+    eventually("the warning", lambda: waits(step, signal.SIGUSR1))
+    step.process.resume()
+    printed = run.finish()
+    trainings = [job for job in ended(project.path) if job.comment.startswith("rule_train_tagger")]
+    assert [job.state for job in trainings] == ["FAILED", "COMPLETED"]
+    assert int(trainings[1].minutes) == 2 * 1440
+    assert f"stopped by SIGUSR1; the same command continues from {CHECKPOINT}" in printed
+    assert f"tagger: continues from {CHECKPOINT}" in (project.path / LOG).read_text()
     assert products(project, "simplex/tagger") == products(reference, "simplex/tagger")
 
 

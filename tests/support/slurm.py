@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -108,6 +110,13 @@ def running_step(directory: Path, name: str) -> Step:
         return None
 
     return eventually(f"step {name} in {directory}", look)
+
+
+def waits(step: Step, number: signal.Signals) -> bool:
+    """Say whether a suspended process will find a signal when it wakes up."""
+    status = Path(f"/proc/{step.process.pid}/status").read_text()
+    (pending,) = re.findall(r"^ShdPnd:\s*(\w+)", status, flags=re.MULTILINE)
+    return bool(int(pending, 16) >> (number - 1) & 1)
 
 
 @dataclass

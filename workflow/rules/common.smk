@@ -13,10 +13,13 @@ from otcal.config.study import load_settings
 from otcal.runtime.claim import claim
 from otcal.runtime.errors import InputError
 from otcal.runtime.fingerprint import fingerprint
+from otcal.runtime.interruption import relay
 
 # A step takes the place of its shell: a signal to the whole job would end the shell, and Snakemake would go on while
-# the step still finishes its checkpoint.
-shell.prefix("set -euo pipefail; exec ")
+# the step still finishes its checkpoint. The warning before a job's time is up is for fits alone.
+shell.prefix("set -euo pipefail; trap '' USR1 USR2; exec ")
+if workflow.remote_exec:
+    relay()
 
 # Threads that wait must not spin: jobs share the cores with each other.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -13,6 +13,7 @@ move: those that leave at once make up for the difference of simulation and data
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ from otcal.runtime.fingerprint import fingerprint
 from otcal.runtime.progress import progress
 
 Array = NDArray[np.float64]
+
+log = logging.getLogger(__name__)
 
 
 class Model(Protocol):
@@ -156,6 +159,7 @@ def fit(
             iteration = saved["iteration"]
             model.restore(saved["model"])
             log_q = model.log_prob(events.z)
+            log.info("continues from %s after %d iterations", checkpoint_path, iteration)
     fitted = ~events.held_out
     with (
         progress(options.max_iterations, "mixture fit", "iterations", done=iteration) as bar,

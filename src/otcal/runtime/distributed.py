@@ -88,7 +88,7 @@ class Team:
         if self.size == 1:
             return row[None]
         rows = row.new_empty(self.size * len(row))
-        distributed.all_gather_into_tensor(rows, row)
+        distributed.all_gather_single(rows, row)
         return rows.view(self.size, len(row))
 
     def sum(self, values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,4 +1,9 @@
-"""Signals that ask a step to stop: Slurm's before its time limit, or at a preemption."""
+"""Signals that ask a step to stop: Slurm's before its time limit, or at a preemption.
+
+Slurm sends them to the Snakemake inside a job, which knows nothing of them. `relay` has it pass
+them on; steps are started deaf to them (``trap ''`` in front of their command), so that they reach
+a fit, which keeps its state (`deferred`), and end nothing else before its time.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +11,33 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-"""SIGTERM, and those that `sbatch --signal` can be told to send."""
+WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
+"""Those that `sbatch --signal` can be told to send some time before the end."""
+
+SIGNALS = (signal.SIGTERM, *WARNINGS)
+"""What a fit takes as a wish that it stops."""
 
 log = logging.getLogger(__name__)
 _allowed = False
+
+
+def relay() -> None:
+    """From now on pass `WARNINGS` on to all that this process has started, and live on.
+
+    For the Snakemake of a job; in the main thread only.
+    """
+    import psutil  # a dependency of Snakemake, not of the steps
+
+    def pass_on(number: int, _: object) -> None:
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+                process.send_signal(number)
+
+    for number in WARNINGS:
+        signal.signal(number, pass_on)
 
 
 @contextmanager
@@ -35,7 +59,8 @@ def deferred(kept: Path | None) -> Iterator[Callable[[], bool]]:
     """Hold back `SIGNALS` until the block ends; yield a function that says whether one has come.
 
     The block should then end soon and leave its state in `kept`. Further signals change nothing;
-    the handlers of before are back when the block ends.
+    what happened to signals before is what happens again when the block ends. Another's handlers
+    stay.
 
     Parameters
     ----------
@@ -49,16 +74,17 @@ def deferred(kept: Path | None) -> Iterator[Callable[[], bool]]:
         that dies of it.
     """
     received: list[int] = []
-    mine = []
+    before = {}
     if _allowed and threading.current_thread() is threading.main_thread():
-        mine = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_DFL]
-    for number in mine:
+        handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        before = {n: h for n, h in handlers.items() if h in (signal.SIG_DFL, signal.SIG_IGN)}
+    for number in before:
         signal.signal(number, lambda number, _: received.append(number))
     try:
         yield lambda: bool(received)
     finally:
-        for number in mine:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         if received:
             name = signal.Signals(received[0]).name
             rest = f"the same command continues from {kept}" if kept else "nothing is kept of it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import signal
@@ -22,6 +23,8 @@ from otcal.runtime.progress import progress
 
 CHECKPOINT_EVERY_S = 60.0
 """Seconds between two checkpoints; the environment variable OTCAL_CHECKPOINT_EVERY_S overrides."""
+
+log = logging.getLogger(__name__)
 
 
 class Trainee(Protocol):
@@ -133,6 +136,8 @@ def fit(
             result = _restore(checkpoint_path, saved, trainee)
             first, count, sums = saved["step"], saved["count"], saved["sums"]
             kept = first
+            if team.leads:
+                log.info("%s: continues from %s after %d steps", label, checkpoint_path, first)
     team.wait()  # until all have read it, nobody replaces or removes it
 
     def save(step: int) -> None:

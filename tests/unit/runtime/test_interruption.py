@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from otcal.runtime.interruption import SIGNALS, deferred, graceful
+from otcal.runtime.interruption import SIGNALS, WARNINGS, deferred, graceful
 
 
 def handlers() -> list[object]:
@@ -134,3 +135,52 @@ def test_outside_a_fit_a_signal_ends_the_command_at_once() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == -signal.SIGTERM
     assert done.stdout == ""
+
+
+FIT = """
+import sys, time
+from pathlib import Path
+from otcal.runtime import cli, interruption
+begins, told, fits = map(Path, sys.argv[1:])
+def main(argv):
+    begins.touch()
+    while not told.exists():
+        time.sleep(0.01)
+    with interruption.deferred(Path("c")) as asked_to_stop:
+        fits.touch()
+        while not asked_to_stop():
+            time.sleep(0.01)
+cli.run(main)
+"""
+JOB = """
+import subprocess, sys
+from otcal.runtime.interruption import relay
+relay()
+deaf = "trap '' USR1 USR2; echo ready; exec "
+pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+other = subprocess.Popen(["sh", "-c", deaf + "cat"], **pipes)
+other.stdout.readline()
+fit = subprocess.Popen(["sh", "-c", deaf + '"$@"', "sh", *sys.argv[1:]], **pipes)
+print(fit.wait(), flush=True)
+print(other.communicate(b"lives")[0].decode())
+"""
+
+
+@pytest.mark.parametrize("number", WARNINGS)
+def test_a_jobs_snakemake_hands_a_warning_to_its_fits_and_ends_nothing_else(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    begins, told, fits = (tmp_path / name for name in ("begins", "told", "fits"))
+    command = [sys.executable, "-c", JOB, sys.executable, "-c", FIT, begins, told, fits]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as job:
+        for moment, answer in ((begins, told), (fits, None)):
+            while not moment.exists() and job.poll() is None:
+                time.sleep(0.01)
+            job.send_signal(number)
+            if answer:
+                answer.touch()
+        assert job.communicate() == (
+            f"{128 + number}\nlives\n",
+            f"stopped by {number.name}; the same command continues from c\n",
+        )

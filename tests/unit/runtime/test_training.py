@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -252,14 +253,16 @@ def test_a_checkpoint_of_other_code_is_not_continued(
     assert message.endswith("and is edited otcal.transport.semidual; starting again")
 
 
-def test_a_continued_fit_has_nothing_to_say(
+def test_a_continued_fit_says_only_where_it_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "c.safetensors"
+    caplog.set_level(logging.INFO)
     with pytest.raises(KilledError):
         run(Regression(dies_at=6), path)
-    run(Regression(), path)
     assert caplog.messages == []
+    run(Regression(), path)
+    assert caplog.messages == [f"test: continues from {path} after 6 steps"]
 
 
 def stopped(path: Path) -> Any:

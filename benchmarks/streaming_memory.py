@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 
 from apply_throughput import latent_bundle
 from otcal.bundle.card import write_card
+from otcal.config.regions import Region
 from otcal.config.study import LatentStudy, Settings, load_settings
 from otcal.config.tagger import Architecture, Inference
 from otcal.runtime.weights import save_described
@@ -328,11 +329,11 @@ def _discriminator_spec(latent: LatentStudy, model: str) -> str:
     return spec.model_copy(update={"model": small, "fits": 1}).model_dump_json()
 
 
-def _regions() -> dict[str, dict[str, object]]:
+def _regions() -> dict[str, Region]:
     """Return three small regions, each enriched in one flavour."""
     shares = {name: dict.fromkeys(FLAVOURS, 0.2) | {name: 0.6} for name in FLAVOURS}
     return {
-        f"sr_{name}": {"jets": 1_000, "enriched": name, "fractions": shares[name]}
+        f"sr_{name}": Region(jets=1_000, enriched=name, fractions=shares[name])
         for name in FLAVOURS
     }
 

@@ -229,6 +229,17 @@ EDITS: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
         [],
         [],
     ),
+    "another variation in place of the old one": (
+        nested(
+            "latent.simulation",
+            {
+                "variations": {"other": {"energy_scale": 1.02}},
+                "datasets": {"target": {"variation": "other"}},
+            },
+        ),
+        ["simulate:*/target/*"],
+        [],
+    ),
     "the map's other method": (
         nested("latent.transport", {"method": "minimax", "minimax": {"blocks": 2}}),
         ["fit_map"],
@@ -378,7 +389,21 @@ FIELD = '    """The default solver: one convex potential fitted by the semi-dual
     [
         pytest.param("figures/rocs.py", UNUSED, ["draw_fig04", "draw_fig09"], id="a figure"),
         pytest.param("figures/style.py", UNUSED, ["draw_*", "validate_simulation"], id="the style"),
-        pytest.param("simulation/detector/calorimeter.py", UNUSED, ["simulate"], id="the detector"),
+        pytest.param(
+            "simulation/detector/calorimeter.py",
+            ("np.bincount(tower, energy", "np.bincount(tower, 1.0 * energy"),
+            ["simulate"],
+            id="a function of the detector",
+        ),
+        pytest.param(
+            "simulation/data/calorimeter_resolution.csv",
+            ("\n", "\n\n"),
+            ["simulate"],
+            id="a table of the detector",
+        ),
+        pytest.param(
+            "report/templates/style.css", ("{", "{ "), ["build_report"], id="the pages' style"
+        ),
         pytest.param(
             "simulation/validation.py", UNUSED, ["validate_simulation"], id="the validation"
         ),
@@ -495,4 +520,13 @@ def test_a_deleted_file_is_made_again_when_something_asks_for_it(
     (edited.path / RESULTS / "latent/latents/source.parquet").unlink()
     (edited.path / RESULTS / "simplex/figures/closure_w1.pdf").unlink()
     first = consumers(plans[""], ["draw_simplex_closure"], ["simplex"])
+    check(plans[""], edited.plans({})[0], first)
+
+
+def test_a_deleted_file_is_made_again_before_what_an_edit_makes_of_it(
+    plans: dict[str, Plan], edited: Checkout
+) -> None:
+    (edited.path / RESULTS / "latent/latents/source.parquet").unlink()
+    edited.edit("src/otcal/closure/reweighting.py", *UNUSED)
+    first = consumers(plans[""], ["reweight", "export_latents:*/source.*"], ["latent"])
     check(plans[""], edited.plans({})[0], first)

@@ -333,8 +333,7 @@ def _regions() -> dict[str, Region]:
     """Return three small regions, each enriched in one flavour."""
     shares = {name: dict.fromkeys(FLAVOURS, 0.2) | {name: 0.6} for name in FLAVOURS}
     return {
-        f"sr_{name}": Region(jets=1_000, enriched=name, fractions=shares[name])
-        for name in FLAVOURS
+        f"sr_{name}": Region(jets=1_000, enriched=name, fractions=shares[name]) for name in FLAVOURS
     }
 
 

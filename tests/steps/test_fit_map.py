@@ -203,7 +203,7 @@ def test_maps_of_bins_are_compared_on_unseen_jets(latents: Path) -> None:
     assert points["0"] + points["1"] == points["inclusive"]
     settings = {
         "jets": {"fractions": SPLITS, "classes": ["QCD"]},
-        "bins": {"column": "jet_pt", "edges": edges},
+        "bins": [{"column": "jet_pt", "edges": edges}],
         "layer": "z10",
     }
 
@@ -230,7 +230,7 @@ def test_maps_of_bins_are_compared_on_unseen_jets(latents: Path) -> None:
             assert abs(table[low, high, name]) < 0.1 * table[low, high, "source"]
     assert (latents / "closure.png").stat().st_size > 10_000
     (latents / "closure.csv").unlink()
-    settings["bins"] = {"column": "jet_pt", "edges": [500, 999.9, 1000]}
+    settings["bins"] = [{"column": "jet_pt", "edges": [500, 999.9, 1000]}]
     with pytest.raises(InputError, match="Merge bins"):
         compare(settings)
     assert not (latents / "closure.csv").exists()

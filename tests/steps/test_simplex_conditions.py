@@ -349,10 +349,10 @@ def test_maps_of_bins_are_compared_on_unseen_jets(study: Path, tmp_path: Path) -
     edges = (20.0, 70.0, 250.0)
     maps = FlavourMaps(
         **{"steps": 150, "batch": 256, "learning_rate": 0.02, "hidden": (16, 16)},
-        **{"select": False, "bins": FlavourBins(edges=edges)},
+        **{"select": False, "bins": (FlavourBins(column="jet_pt", edges=edges),)},
     )
-    splits = Splits(**SPLITS)
-    for name in ("inclusive", "conditional", "0", "1"):
+    splits, parts = Splits(**SPLITS), ("jet_pt-0", "jet_pt-1")
+    for name in ("inclusive", "conditional", *parts):
         spec = maps.compared_map_spec("b", splits, 1, name)
         run(
             fit_flavour_map.main,
@@ -366,12 +366,12 @@ def test_maps_of_bins_are_compared_on_unseen_jets(study: Path, tmp_path: Path) -
         )
     points = {
         name: read_json(tmp_path / f"{name}-diagnostics.json")["points"]["source"]
-        for name in ("inclusive", "conditional", "0", "1")
+        for name in ("inclusive", *parts)
     }
-    assert points["0"] + points["1"] == points["inclusive"]
+    assert sum(points[name] for name in parts) == points["inclusive"]
 
     def compare(edges: tuple[float, ...]) -> None:
-        bins = maps.model_copy(update={"bins": FlavourBins(edges=edges)})
+        bins = maps.model_copy(update={"bins": (FlavourBins(column="jet_pt", edges=edges),)})
         run(
             measure_flavour_bins.main,
             bins.bins_spec("b", splits).model_dump(mode="json"),
@@ -379,7 +379,7 @@ def test_maps_of_bins_are_compared_on_unseen_jets(study: Path, tmp_path: Path) -
             data=study / "regions/validation.parquet",
             inclusive=tmp_path / "inclusive.safetensors",
             conditional=tmp_path / "conditional.safetensors",
-            binned=[tmp_path / f"{number}.safetensors" for number in range(2)],
+            binned=[tmp_path / f"{name}.safetensors" for name in parts],
             output=tmp_path / "closure.csv",
             figure=tmp_path / "closure",
         )

@@ -50,7 +50,9 @@ def sections(path: Path) -> dict[str, str]:
     return {"": parts[0]} | dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-@pytest.mark.parametrize(("name", "extras"), [("cpu.yaml", {"bundle"}), ("gpu.yaml", {"bundle", "slurm"})])
+@pytest.mark.parametrize(
+    ("name", "extras"), [("cpu.yaml", {"bundle"}), ("gpu.yaml", {"bundle", "slurm"})]
+)
 def test_an_environment_asks_for_the_project_s_versions(name: str, extras: set[str]) -> None:
     conda, pip = environment(name)
     wanted = {requirement for line in pip for requirement in resolved(line, ENVS)}

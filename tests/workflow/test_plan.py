@@ -187,9 +187,10 @@ def test_validation_needs_training_jets_only(checkout: Checkout) -> None:
 
 def test_conditions_compare_maps_of_all_jets_and_of_each_bin(checkout: Checkout) -> None:
     planned = checkout.planned("conditions", presets=())
-    assert planned["fit_compared_map"] == 2 + 4  # inclusive, conditional, and four bins
+    # One for all, one with conditions, and four bins each of pT and η.
+    assert planned["fit_compared_map"] == 2 + 4 + 4
     assert planned["measure_bins"] == 1
-    assert planned["fit_compared_flavour_map"] == 3 * (2 + 4)
+    assert planned["fit_compared_flavour_map"] == 3 * (2 + 4 + 4)
     assert planned["measure_flavour_bins"] == 3
     assert "fit_flavour_map" not in planned  # labelled data are the targets
     assert {"fit_map", "calibrate", "train_discriminator"}.isdisjoint(planned)
@@ -197,9 +198,9 @@ def test_conditions_compare_maps_of_all_jets_and_of_each_bin(checkout: Checkout)
 
 def test_a_bin_s_map_has_its_jets_alone_and_no_condition() -> None:
     settings = load_settings(yaml.safe_load((ROOT / "config.yaml").read_text())).latent
-    first, conditional = (settings.compared_map_spec(name) for name in ("0", "conditional"))
+    first, conditional = (settings.compared_map_spec(name) for name in ("jet_pt-0", "conditional"))
     assert (first.ranges, first.conditions) == ({"jet_pt": (500.0, 600.0)}, ())
-    assert (conditional.ranges, conditional.conditions) == ({}, ("jet_pt",))
+    assert (conditional.ranges, conditional.conditions) == ({}, ("jet_pt", "jet_eta"))
     assert first.steps == conditional.steps == settings.transport.steps
 
 

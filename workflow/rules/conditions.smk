@@ -1,8 +1,10 @@
-# Needs latents of source and target, or scores. Makes maps of all jets, with a condition, and of bins, and compares them.
+# Needs latents of source and target, or scores. Makes maps of all jets, with conditions, and of bins, and compares them.
+
+from otcal.config.bins import columns, named
 
 COMPARED = ["inclusive", "conditional"]
-BINS = [str(number) for number in range(len(LATENT.closure.bins.edges) - 1)]
-FLAVOUR_BINS = [str(number) for number in range(len(SIMPLEX.maps.bins.edges) - 1)]
+BINS = list(named(LATENT.closure.bins))
+FLAVOUR_BINS = list(named(SIMPLEX.maps.bins))
 
 
 use rule fit_map as fit_compared_map with:
@@ -18,7 +20,7 @@ use rule fit_map as fit_compared_map with:
     wildcard_constraints:
         compared="|".join([*COMPARED, *BINS]),
     resources:
-        mem_mb=map_memory([LATENT.closure.bins.column]),
+        mem_mb=map_memory(columns(LATENT.closure.bins)),
         runtime=minutes(720),
         gpu=gpus(),
         device=SETTINGS.device,  # a resource: where it runs makes nothing stale
@@ -37,7 +39,7 @@ rule measure_bins:
         target=results("latent/latents/target.parquet"),
         inclusive=results("latent/conditions/inclusive.safetensors"),
         conditional=results("latent/conditions/conditional.safetensors"),
-        binned=[results(f"latent/conditions/{number}.safetensors") for number in BINS],
+        binned=[results(f"latent/conditions/{name}.safetensors") for name in BINS],
     output:
         table=results("latent/conditions/closure.csv"),
         image=report(
@@ -99,8 +101,8 @@ rule measure_flavour_bins:
         inclusive=results("simplex/conditions/{flavour}/inclusive.safetensors"),
         conditional=results("simplex/conditions/{flavour}/conditional.safetensors"),
         binned=[
-            results(f"simplex/conditions/{{flavour}}/{number}.safetensors")
-            for number in FLAVOUR_BINS
+            results(f"simplex/conditions/{{flavour}}/{name}.safetensors")
+            for name in FLAVOUR_BINS
         ],
     output:
         table=results("simplex/conditions/{flavour}/closure.csv"),

@@ -107,7 +107,7 @@ rule simplex:
 
 
 rule conditions:
-    """Maps of both studies, compared in bins of a column of the jets."""
+    """Maps of both studies, compared in bins of columns of the jets."""
     input:
         rules.measure_bins.output,
         expand(rules.measure_flavour_bins.output, flavour=FLAVOURS),

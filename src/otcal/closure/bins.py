@@ -1,9 +1,8 @@
-"""Closure of several maps in bins of a column of the jets."""
+"""Closure of several maps in bins of columns of the jets."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,18 @@ import torch
 from numpy.typing import NDArray
 
 from otcal.closure.jets import Sample, halves
-from otcal.config.bins import BinsConfig, FlavourBins
+from otcal.config.bins import Bin, Bins, columns, named
 from otcal.config.closure import MIN_JETS
 from otcal.runtime.errors import InputError
 from otcal.samples import splits
 from otcal.transport.fitted import TransportMap
 from otcal.transport.metrics import energy
 
-COLUMNS = ("low", "high", "map", "energy", "error", "source_jets", "target_jets")
+COLUMNS = ("column", "low", "high", "map", "energy", "error", "source_jets", "target_jets")
 
 _ORDER_SALT = 103
 
 Array = NDArray[np.float32]
-Bins = BinsConfig | FlavourBins
 
 
 def bin_rows(
@@ -37,7 +35,7 @@ def bin_rows(
     layer: str,
     most: int,
 ) -> list[dict[str, Any]]:
-    """Return the energy distance to the target of moved jets, in each bin and in all.
+    """Return the energy distance to the target of moved jets, in each bin and in all of a column.
 
     Of each bin, one half of the target is what is compared with; layers are standardised on it.
     The other half stands for a map without a fault (`floor`), the jets before any map for `source`.
@@ -46,13 +44,14 @@ def bin_rows(
     Parameters
     ----------
     source, target
-        Jets that no map has seen, with the layer and the bins' column.
+        Jets that no map has seen, with the layer and the columns of the bins.
     maps
-        Maps of all jets by name; with one condition, it is the bins' column.
+        Maps of all jets by name; conditions, if they have any, are the columns of the bins.
     binned
-        A map of each bin's jets alone, which together are called `binned`.
+        A map of each bin's jets alone, in the order of `otcal.config.bins.named`; those of a column
+        together are called `binned`.
     bins
-        Column and edges.
+        Columns and edges.
     layer
         What the maps move.
     most
@@ -64,27 +63,30 @@ def bin_rows(
         Rows of `COLUMNS`; `error` is the standard error of first order, jets are those compared,
         the first ones in an order by their ids.
     """
-    column, edges = bins.column, list(pairwise(bins.edges))
+    given = columns(bins)
     moved = {"source": source.columns[layer]}
     for name, one in maps.items():
-        moved[name] = _moved(one, source, layer, column)
-    moved["binned"] = moved["source"].copy()
-    for (low, high), one in zip(edges, binned, strict=True):
-        inside = _inside(source, column, low, high)
-        moved["binned"][inside] = _moved(one, source.take(inside), layer, column)
-    whole, order = (bins.edges[0], bins.edges[-1]), _shuffled(source)
+        moved[name] = _moved(one, source, layer, given)
+    own = dict(zip(named(bins).values(), binned, strict=True))
+    order = _shuffled(source)
     found: list[dict[str, Any]] = []
-    for low, high in (*edges, whole):
-        rows = order[_inside(source, column, low, high)[order]]
-        halved = halves(target.take(_inside(target, column, low, high)))
-        other, reference = (half.columns[layer][_shuffled(half)] for half in halved)
-        jets = min(most, len(rows), len(other), len(reference))
-        compared = {name: values[rows[:jets]] for name, values in moved.items()}
-        compared["floor"] = other[:jets]
-        found += [
-            {"low": low, "high": high, "map": name, **_distance(x, reference[:jets])}
-            for name, x in compared.items()
-        ]
+    for block in bins:
+        parts = [part for part in own if part.column == block.column]
+        moved["binned"] = moved["source"].copy()
+        for part in parts:
+            inside = _inside(source, part)
+            moved["binned"][inside] = _moved(own[part], source.take(inside), layer, given)
+        for part in (*parts, Bin(block.column, block.edges[0], block.edges[-1])):
+            rows = order[_inside(source, part)[order]]
+            halved = halves(target.take(_inside(target, part)))
+            other, reference = (half.columns[layer][_shuffled(half)] for half in halved)
+            jets = min(most, len(rows), len(other), len(reference))
+            compared = {name: values[rows[:jets]] for name, values in moved.items()}
+            compared["floor"] = other[:jets]
+            found += [
+                {**part._asdict(), "map": name, **_distance(x, reference[:jets])}
+                for name, x in compared.items()
+            ]
     return found
 
 
@@ -109,23 +111,24 @@ def _distance(x: Array, y: Array) -> dict[str, float]:
 
 def require_jets(path: str | Path, sample: Sample, bins: Bins, setting: str) -> None:
     """Raise an `InputError` when a bin has too few jets for a distance and a floor."""
-    values = pd.Series(sample.columns[bins.column])
-    counts = pd.cut(values, list(bins.edges), right=False).value_counts(sort=False)
-    poor = counts[counts < 4 * MIN_JETS]
-    if len(poor):
-        raise InputError(
-            path,
-            bins.column,
-            f"only {poor.iloc[0]} held-out jets are in the bin {poor.index[0]}",
-            f"Merge bins in {setting}, or simulate more jets",
-        )
+    for block in bins:
+        values = pd.Series(sample.columns[block.column])
+        counts = pd.cut(values, list(block.edges), right=False).value_counts(sort=False)
+        poor = counts[counts < 4 * MIN_JETS]
+        if len(poor):
+            raise InputError(
+                path,
+                block.column,
+                f"only {poor.iloc[0]} held-out jets are in the bin {poor.index[0]}",
+                f"Merge bins in {setting}, or simulate more jets",
+            )
 
 
-def _moved(one: TransportMap, sample: Sample, layer: str, column: str) -> Array:
-    given = sample.columns[column][:, None] if one.conditions else None
+def _moved(one: TransportMap, sample: Sample, layer: str, names: Sequence[str]) -> Array:
+    given = np.column_stack([sample.columns[name] for name in names]) if one.conditions else None
     return np.asarray(one.transport(sample.columns[layer], given))
 
 
-def _inside(sample: Sample, column: str, low: float, high: float) -> NDArray[np.bool_]:
-    values = sample.columns[column]
-    return np.asarray((values >= low) & (values < high))
+def _inside(sample: Sample, part: Bin) -> NDArray[np.bool_]:
+    values = sample.columns[part.column]
+    return np.asarray((values >= part.low) & (values < part.high))

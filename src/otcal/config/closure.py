@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from otcal.config.base import Block
-from otcal.config.bins import BinsConfig
+from otcal.config.bins import LATENT_BINS, LatentBins
 from otcal.config.splits import Splits
 
 Fractions = dict[str, Annotated[float, Field(ge=0.0, le=1.0)]]
@@ -179,7 +179,7 @@ class BinsSpec(Block):
     """What the step `measure_bins` consumes."""
 
     jets: JetSelection
-    bins: BinsConfig = BinsConfig()
+    bins: LatentBins = LATENT_BINS
     distances: DistanceSpec = DistanceSpec()
     layer: str = Field("z128", description="Layer of the map.")
 
@@ -193,7 +193,7 @@ class ClosureConfig(Block):
     linear: LinearSpec = LinearSpec()
     discriminants: tuple[Discriminant, ...] = Field(DISCRIMINANTS, min_length=1)
     distances: DistanceSpec = DistanceSpec()
-    bins: BinsConfig = BinsConfig()
+    bins: LatentBins = LATENT_BINS
     collect: CollectSpec = CollectSpec()
 
     @field_validator("discriminants")

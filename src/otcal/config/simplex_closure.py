@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from otcal.config.base import Block
-from otcal.config.bins import FlavourBins
+from otcal.config.bins import SIMPLEX_BINS, SimplexBins, named
 from otcal.config.conditions import ScoreConditions, ScoreRanges
 from otcal.config.splits import Splits
 from otcal.samples.flavours import FLAVOURS
@@ -62,7 +61,7 @@ class FlavourMaps(Block):
         "variations then are Gaussian maps as well.",
     )
     evaluations: int = Field(5, ge=1, description="Held-out evaluations of a map's fit.")
-    bins: FlavourBins = FlavourBins()
+    bins: SimplexBins = SIMPLEX_BINS
 
     def map_spec(
         self,
@@ -96,15 +95,15 @@ class FlavourMaps(Block):
         flavour, splits, seed
             As for `map_spec`.
         name
-            `inclusive`: one map for all jets; `conditional`: one that depends on the bins' column;
-            or the number of a bin, for a map of its jets alone.
+            `inclusive`: one map for all jets; `conditional`: one that depends on the columns of the
+            bins; or the name of a bin (`otcal.config.bins.named`), for a map of its jets alone.
         """
-        conditions = (self.bins.column,) if name == "conditional" else ()
+        conditions = tuple(one.column for one in self.bins) if name == "conditional" else ()
         spec = self.map_spec(flavour, splits, seed, "truth", "ilr", conditions)
-        if not name.isdigit():
+        if name not in named(self.bins):
             return spec
-        limits = list(pairwise(self.bins.edges))[int(name)]
-        return spec.model_copy(update={"ranges": {self.bins.column: limits}})
+        column, *limits = named(self.bins)[name]
+        return spec.model_copy(update={"ranges": {column: tuple(limits)}})
 
     def bins_spec(self, flavour: str, splits: Splits) -> FlavourBinsSpec:
         """Return the settings of `measure_flavour_bins`."""
@@ -181,7 +180,7 @@ class FlavourBinsSpec(Block):
 
     flavour: str = Field(description="Flavour whose maps are compared.")
     splits: Splits = Field(Splits(), description="Shares of the MC jets; test is compared.")
-    bins: FlavourBins = FlavourBins()
+    bins: SimplexBins = SIMPLEX_BINS
     jets: int = Field(
         2000, ge=2, description="Jets of a sample in a distance at most: its cost is their square."
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from otcal.config.base import Block, describe
+from otcal.config.bins import columns, named
 from otcal.config.closure import DRAWN, MIN_JETS, BinsSpec, ClosureConfig
 from otcal.config.figures import FiguresConfig
 from otcal.config.head import HeadConfig
@@ -83,15 +83,14 @@ class LatentStudy(Block):
         Parameters
         ----------
         name
-            `inclusive`: one map for all jets; `conditional`: one that depends on the bins' column;
-            or the number of a bin, for a map of its jets alone.
+            `inclusive`: one map for all jets; `conditional`: one that depends on the columns of the
+            bins; or the name of a bin (`otcal.config.bins.named`), for a map of its jets alone.
         """
         bins, spec = self.closure.bins, self.map_spec()
-        column = bins.column if name == "conditional" else None
-        changes: dict[str, Any] = {"conditions": () if column is None else (column,)}
-        if name.isdigit():
-            low, high = list(pairwise(bins.edges))[int(name)]
-            changes["ranges"] = {bins.column: (low, high)}
+        changes: dict[str, Any] = {"conditions": columns(bins) if name == "conditional" else ()}
+        if name in named(bins):
+            column, *limits = named(bins)[name]
+            changes["ranges"] = {column: tuple(limits)}
         return MapSpec(**{**spec.model_dump(exclude_unset=True), **changes})
 
     def bins_spec(self) -> BinsSpec:

@@ -1,4 +1,4 @@
-"""Closure of maps in bins of a column of the jets."""
+"""Closure of maps in bins of columns of the jets."""
 
 from __future__ import annotations
 
@@ -35,7 +35,6 @@ _TITLES = {
 
 def write(
     rows: list[dict[str, Any]],
-    column: str,
     jets: str,
     table: Path,
     figure: Path,
@@ -50,41 +49,44 @@ def write(
     with atomic_path(table) as temporary:
         content.to_csv(temporary, index=False, float_format="%.6g")
     provenance.write_sidecar(table, origin)
-    style.save(draw(content, column, jets, sides), figure)
+    style.save(draw(content, jets, sides), figure)
 
 
-def draw(table: pd.DataFrame, column: str, jets: str, sides: tuple[str, str] = SIDES) -> Figure:
+def draw(table: pd.DataFrame, jets: str, sides: tuple[str, str] = SIDES) -> Figure:
     """Draw the energy distance to the target in every bin: with the source above, maps below.
 
     Parameters
     ----------
     table
-        Rows of `otcal.closure.bins.COLUMNS`; the last bin is all of them together, and isn't drawn.
-    column
-        What is binned.
+        Rows of `otcal.closure.bins.COLUMNS`; the last bin of every column is all of them together,
+        and isn't drawn.
     jets
         Which jets these are.
     sides
         What source and target are called.
     """
-    whole = (table["low"].min(), table["high"].max())
-    several = table["low"].nunique() > 1 or table["high"].nunique() > 1
-    if several:
-        table = table[(table["low"] != whole[0]) | (table["high"] != whole[1])]
-    figure = style.new(6.4)
-    main, below = figure.subplots(2, 1, sharex=True)
-    for axes, names in ((main, ("source", *_MAPS)), (below, tuple(_MAPS))):
-        for name in names:
-            _points(axes, table[table["map"] == name], name, sides)
-        axes.axhline(0.0, color="#808080", lw=0.8)
+    names = list(table["column"].unique())
+    figure = style.new(6.4, style.WIDTH + 4.6 * (len(names) - 1))
+    panels = figure.subplots(2, len(names), sharex="col", sharey="row", squeeze=False)
+    for (main, below), column in zip(panels.T, names, strict=True):
+        rows = table[table["column"] == column]
+        whole = (rows["low"].min(), rows["high"].max())
+        if len(rows[["low", "high"]].drop_duplicates()) > 1:
+            rows = rows[(rows["low"] != whole[0]) | (rows["high"] != whole[1])]
+        for axes, maps in ((main, ("source", *_MAPS)), (below, tuple(_MAPS))):
+            for name in maps:
+                _points(axes, rows[rows["map"] == name], name, sides)
+            axes.axhline(0.0, color="#808080", lw=0.8)
+        below.set_xlabel(_TITLES.get(column, column))
+        below.set_xlim(*whole)
+    (main, below), last = panels[:, 0], panels[:, -1]
+    for axes in (main, below):
         axes.set_ylabel("Energy distance")
     without = f"without the {sides[0]}"
-    below.text(0.98, 0.93, without, transform=below.transAxes, ha="right", va="top")
+    last[1].text(0.98, 0.93, without, transform=last[1].transAxes, ha="right", va="top")
     style.headroom(below, 0.12)
     style.headroom(main, 0.42)
-    main.legend(ncols=1, loc="upper right")
-    below.set_xlabel(_TITLES.get(column, column))
-    below.set_xlim(*whole)
+    last[0].legend(ncols=1, loc="upper right")
     style.label(main, f"closure in bins, {jets} that no map has seen")
     return figure
 

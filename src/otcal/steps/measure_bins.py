@@ -1,4 +1,4 @@
-"""Compare one map for all jets, one that depends on a column, and one for each of its bins."""
+"""Compare one map for all jets, one that depends on columns, and one for each of their bins."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from otcal.closure.bins import bin_rows, require_jets
 from otcal.closure.jets import Sample, read_sample
+from otcal.config.bins import columns
 from otcal.config.closure import BinsSpec
 from otcal.figures.bins import write
 from otcal.runtime import cli, device, provenance
@@ -18,9 +19,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--source", type=Path, required=True, help="latents (Parquet)")
     parser.add_argument("--target", type=Path, required=True, help="latents (Parquet)")
     parser.add_argument("--inclusive", type=Path, required=True, help="map of all jets")
-    parser.add_argument("--conditional", type=Path, required=True, help="map with a condition")
+    parser.add_argument("--conditional", type=Path, required=True, help="map with conditions")
     parser.add_argument(
-        "--binned", type=Path, nargs="+", required=True, help="a map of each bin's jets"
+        "--binned", type=Path, nargs="+", required=True, help="a map of each bin's jets, in order"
     )
     parser.add_argument("--output", type=Path, required=True, help="table of distances (CSV)")
     parser.add_argument("--figure", type=Path, required=True, help="figure, without suffix")
@@ -38,12 +39,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     origin = provenance.record(
         "measure_bins", spec.model_dump(mode="json"), [*inputs, *options.binned]
     )
-    write(rows, spec.bins.column, "jets", options.output, options.figure, origin)
+    write(rows, "jets", options.output, options.figure, origin)
 
 
 def _sample(path: Path, spec: BinsSpec) -> Sample:
     """Read the jets that no map has seen; each bin needs some."""
-    sample = read_sample(path, [spec.layer, spec.bins.column], spec.jets)
+    sample = read_sample(path, [spec.layer, *columns(spec.bins)], spec.jets)
     require_jets(path, sample, spec.bins, "closure.bins.edges")
     return sample
 

@@ -1,4 +1,4 @@
-"""Compare a flavour's maps in bins of a column: one for all jets, one with it, one for each."""
+"""Compare a flavour's maps in bins of columns: one for all jets, one with them, one for each."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from otcal.closure.bins import bin_rows, require_jets
 from otcal.closure.jets import Sample
+from otcal.config.bins import columns
 from otcal.config.simplex_closure import FlavourBinsSpec
 from otcal.figures.bins import write
 from otcal.runtime import cli, device, provenance
@@ -28,14 +29,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, text in (
         ("simulation", "scores of simulated jets (Parquet)"),
         ("inclusive", "map of all jets"),
-        ("conditional", "map with a condition"),
+        ("conditional", "map with conditions"),
         ("output", "table of distances (CSV)"),
         ("figure", "figure, without suffix"),
     ):
         parser.add_argument(f"--{name}", type=Path, required=True, help=text)
     for name, text in (
         ("data", "scores of labelled data jets that no map was fitted to (Parquet)"),
-        ("binned", "a map of each bin's jets"),
+        ("binned", "a map of each bin's jets, in order"),
     ):
         parser.add_argument(f"--{name}", type=Path, nargs="*", required=True, help=text)
     options = parser.parse_args(argv)
@@ -64,16 +65,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         "measure_flavour_bins", spec.model_dump(mode="json"), [*inputs, *options.binned]
     )
     jets, sides = f"{spec.flavour} jets", ("simulation", "pseudo-data")
-    write(rows, spec.bins.column, jets, options.output, options.figure, origin, sides)
+    write(rows, jets, options.output, options.figure, origin, sides)
 
 
 def _sample(files: Sequence[Scores], spec: FlavourBinsSpec) -> Sample:
-    """Return the jets in the plane of log-ratios, with the column that is binned."""
+    """Return the jets in the plane of log-ratios, with the columns that are binned."""
     ids = np.concatenate([jets.ids for jets in files])
     z = np.concatenate([ilr(jets.p) for jets in files]).astype(np.float32)
-    column = np.concatenate([jets.conditions([spec.bins.column])[:, 0] for jets in files])
-    columns = {LAYER: z, spec.bins.column: column.astype(np.float32)}
-    return Sample(ids, np.zeros(len(ids), np.int8), columns)
+    names = columns(spec.bins)
+    given = np.concatenate([jets.conditions(names) for jets in files]).astype(np.float32)
+    by_name = dict(zip(names, given.T, strict=True))
+    return Sample(ids, np.zeros(len(ids), np.int8), {LAYER: z, **by_name})
 
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ from pydantic import ValidationError
 
 from otcal.closure.bins import bin_rows
 from otcal.closure.jets import Sample
-from otcal.config.bins import BinsConfig
+from otcal.config.bins import BinsConfig, columns, named
+from otcal.config.closure import ClosureConfig
 from otcal.transport.api import fit_map
 
-BINS = BinsConfig(column="jet_pt", edges=(500, 700, 1000))
+BINS = [BinsConfig(column="jet_pt", edges=(500, 700, 1000))]
 
 
 def sample(seed: int, rise: float, n: int = 6000) -> Sample:
@@ -66,7 +67,7 @@ def test_files_in_any_order_of_their_jets_compare_alike() -> None:
 
 
 def _points(jets: Sample) -> list[np.ndarray]:
-    return [jets.columns["z128"]] * (len(BINS.edges) - 1)
+    return [jets.columns["z128"]] * len(named(BINS))
 
 
 @pytest.mark.parametrize(("low", "high"), [(500.0, 700.0), (700.0, 1000.0)])
@@ -89,4 +90,48 @@ def test_all_bins_together_hide_what_one_map_for_all_leaves(table: pd.DataFrame)
 
 def test_edges_rise() -> None:
     with pytest.raises(ValidationError, match="edges of bins must rise"):
-        BinsConfig(edges=(500.0, 500.0))
+        BinsConfig(column="jet_pt", edges=(500.0, 500.0))
+
+
+def test_every_column_has_its_bins_and_maps_their_names() -> None:
+    eta = BinsConfig(column="jet_eta", edges=(-1.0, 0.0, 2.0))
+    bins = [*BINS, eta]
+    assert columns(bins) == ("jet_pt", "jet_eta")
+    assert named(bins) == {
+        "jet_pt-0": ("jet_pt", 500.0, 700.0),
+        "jet_pt-1": ("jet_pt", 700.0, 1000.0),
+        "jet_eta-0": ("jet_eta", -1.0, 0.0),
+        "jet_eta-1": ("jet_eta", 0.0, 2.0),
+    }
+    with pytest.raises(ValidationError, match="bins name a column twice"):
+        ClosureConfig(bins=(eta, eta))
+
+
+def test_a_map_of_two_conditions_closes_bins_of_both() -> None:
+    """The target moves along one coordinate as pT does, along the other as η does."""
+
+    def jets(seed: int, moved: bool) -> Sample:
+        rng = np.random.default_rng(seed)
+        given = rng.uniform((500.0, -2.0), (1000.0, 2.0), (6000, 2))
+        z = rng.normal(size=(6000, 2)) + 2 * moved * (given - (750.0, 0.0)) / (250.0, 2.0)
+        columns = {"z128": z, "jet_pt": given[:, 0], "jet_eta": given[:, 1]}
+        single = {name: values.astype(np.float32) for name, values in columns.items()}
+        return Sample(rng.choice(10**9, 6000, replace=False), np.zeros(6000, np.int8), single)
+
+    bins = [*BINS, BinsConfig(column="jet_eta", edges=(-2.0, 0.0, 2.0))]
+    train, test = ([jets(seed, False), jets(seed + 1, True)] for seed in (11, 13))
+    points = [one.columns["z128"] for one in train]
+    given = [np.column_stack([one.columns[name] for name in columns(bins)]) for one in train]
+    fit = {"method": "gaussian", "diagnostics": False}
+    maps = {
+        "inclusive": fit_map(*points, **fit).map,
+        "conditional": fit_map(*points, conditions=tuple(given), **fit).map,
+    }
+    binned = [maps["inclusive"]] * 4  # what these do is another test's
+    table = pd.DataFrame(bin_rows(*test, maps, binned, bins, "z128", 2000))
+    assert table.groupby("column").size().to_dict() == {"jet_pt": 3 * 5, "jet_eta": 3 * 5}
+    for _, rows in table.set_index("map").groupby(["column", "low", "high"]):
+        energy, error = rows["energy"], rows["error"]
+        assert abs(energy["conditional"]) < 4 * error["conditional"]
+        if rows["source_jets"].max() < 2000:  # a bin, not all of them
+            assert energy["inclusive"] > 5 * error["inclusive"]

@@ -21,14 +21,22 @@ BINS = ((20.0, 40.0), (40.0, 100.0), (20.0, 100.0))
 )
 def test_samples_have_their_names(sides: tuple, raw: str, floor: str) -> None:
     values = iter(range(100))
-    rows = [(low, high, name, next(values), 0.1, 5, 5) for low, high in BINS for name in MAPS]
-    figure = draw(pd.DataFrame(rows, columns=list(COLUMNS)), "jet_pt", "b jets", *sides)
-    main, below = figure.axes
-    shown = dict(zip(*main.get_legend_handles_labels()[::-1], strict=True))
+    rows = [
+        (column, low, high, name, next(values), 0.1, 5, 5)
+        for column in ("jet_pt", "jet_eta")
+        for low, high in BINS
+        for name in MAPS
+    ]
+    figure = draw(pd.DataFrame(rows, columns=list(COLUMNS)), "b jets", *sides)
     maps = ["one map for all jets", "one map, conditional", "one map for each bin"]
-    assert list(shown) == [raw, *maps, floor]
     # The bin of all jets together is not drawn; the others hold what the table says.
-    for number, bars in enumerate(shown.values()):
-        assert bars.lines[0].get_ydata().tolist() == [number, number + len(MAPS)]
-    assert below.get_legend_handles_labels()[1] == [*maps, floor]
-    assert [text.get_text() for text in below.texts] == [f"without the {raw}"]
+    for column, main in enumerate(figure.axes[:2]):
+        shown = dict(zip(*main.get_legend_handles_labels()[::-1], strict=True))
+        assert list(shown) == [raw, *maps, floor]
+        for number, bars in enumerate(shown.values(), start=15 * column):
+            assert bars.lines[0].get_ydata().tolist() == [number, number + len(MAPS)]
+    for below in figure.axes[2:]:
+        assert below.get_legend_handles_labels()[1] == [*maps, floor]
+    assert [axes.get_xlabel() for axes in figure.axes[2:]] == [r"Jet $p_T$ [GeV]", r"Jet $\eta$"]
+    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert texts == [f"without the {raw}"]

@@ -67,7 +67,8 @@ def draw(table: pd.DataFrame, jets: str, sides: tuple[str, str] = SIDES) -> Figu
     """
     names = list(table["column"].unique())
     figure = style.new(6.4, style.WIDTH + 4.6 * (len(names) - 1))
-    panels = figure.subplots(2, len(names), sharex="col", sharey="row", squeeze=False)
+    grid = figure.add_gridspec(2, len(names), wspace=0.06)
+    panels = grid.subplots(sharex="col", sharey="row", squeeze=False)
     for (main, below), column in zip(panels.T, names, strict=True):
         rows = table[table["column"] == column]
         whole = (rows["low"].min(), rows["high"].max())

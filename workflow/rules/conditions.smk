@@ -1,10 +1,10 @@
 # Needs latents of source and target, or scores. Makes maps of all jets, with conditions, and of bins, and compares them.
 
-from otcal.config.bins import columns, named
+from otcal.config.bins import bin_columns, named_bins
 
 COMPARED = ["inclusive", "conditional"]
-BINS = list(named(LATENT.closure.bins))
-FLAVOUR_BINS = list(named(SIMPLEX.maps.bins))
+BINS = list(named_bins(LATENT.closure.bins))
+FLAVOUR_BINS = list(named_bins(SIMPLEX.maps.bins))
 
 
 use rule fit_map as fit_compared_map with:
@@ -20,7 +20,7 @@ use rule fit_map as fit_compared_map with:
     wildcard_constraints:
         compared="|".join([*COMPARED, *BINS]),
     resources:
-        mem_mb=map_memory(columns(LATENT.closure.bins)),
+        mem_mb=map_memory(bin_columns(LATENT.closure.bins)),
         runtime=minutes(720),
         gpu=gpus(),
         device=SETTINGS.device,  # a resource: where it runs makes nothing stale

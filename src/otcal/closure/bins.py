@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from otcal.closure.jets import Sample, halves
-from otcal.config.bins import Bin, Bins, columns, named
+from otcal.config.bins import Bin, Bins, bin_columns, named_bins
 from otcal.config.closure import MIN_JETS
 from otcal.runtime.errors import InputError
 from otcal.samples import splits
@@ -48,8 +48,8 @@ def bin_rows(
     maps
         Maps of all jets by name; conditions, if they have any, are the columns of the bins.
     binned
-        A map of each bin's jets alone, in the order of `otcal.config.bins.named`; those of a column
-        together are called `binned`.
+        A map of each bin's jets alone, in the order of `otcal.config.bins.named_bins`; those of a
+        column together are called `binned`.
     bins
         Columns and edges.
     layer
@@ -63,11 +63,11 @@ def bin_rows(
         Rows of `COLUMNS`; `error` is the standard error of first order, jets are those compared,
         the first ones in an order by their ids.
     """
-    given = columns(bins)
+    given = bin_columns(bins)
     moved = {"source": source.columns[layer]}
     for name, one in maps.items():
         moved[name] = _moved(one, source, layer, given)
-    own = dict(zip(named(bins).values(), binned, strict=True))
+    own = dict(zip(named_bins(bins).values(), binned, strict=True))
     order = _shuffled(source)
     found: list[dict[str, Any]] = []
     for block in bins:

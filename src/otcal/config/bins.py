@@ -49,17 +49,17 @@ Bins = Sequence[BinsConfig] | Sequence[FlavourBins]
 
 
 def _distinct(bins: Bins) -> Bins:
-    if len(set(columns(bins))) < len(bins):
+    if len(set(bin_columns(bins))) < len(bins):
         raise ValueError("bins name a column twice")
     return bins
 
 
-def columns(bins: Bins) -> tuple[str, ...]:
+def bin_columns(bins: Bins) -> tuple[str, ...]:
     """Return the columns, on all of which the conditional map depends."""
     return tuple(one.column for one in bins)
 
 
-def named(bins: Bins) -> dict[str, Bin]:
+def named_bins(bins: Bins) -> dict[str, Bin]:
     """Return the bins of every column by the names of their maps, such as ``jet_pt-0``."""
     return {
         f"{one.column}-{number}": Bin(one.column, low, high)

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from otcal.config.base import Block
-from otcal.config.bins import SIMPLEX_BINS, SimplexBins, named
+from otcal.config.bins import SIMPLEX_BINS, SimplexBins, named_bins
 from otcal.config.conditions import ScoreConditions, ScoreRanges
 from otcal.config.splits import Splits
 from otcal.samples.flavours import FLAVOURS
@@ -96,13 +96,13 @@ class FlavourMaps(Block):
             As for `map_spec`.
         name
             `inclusive`: one map for all jets; `conditional`: one that depends on the columns of the
-            bins; or the name of a bin (`otcal.config.bins.named`), for a map of its jets alone.
+            bins; or the name of a bin (`otcal.config.bins.named_bins`): a map of its jets alone.
         """
         conditions = tuple(one.column for one in self.bins) if name == "conditional" else ()
         spec = self.map_spec(flavour, splits, seed, "truth", "ilr", conditions)
-        if name not in named(self.bins):
+        if name not in named_bins(self.bins):
             return spec
-        column, *limits = named(self.bins)[name]
+        column, *limits = named_bins(self.bins)[name]
         return spec.model_copy(update={"ranges": {column: tuple(limits)}})
 
     def bins_spec(self, flavour: str, splits: Splits) -> FlavourBinsSpec:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from otcal.config.base import Block, describe
-from otcal.config.bins import columns, named
+from otcal.config.bins import bin_columns, named_bins
 from otcal.config.closure import DRAWN, MIN_JETS, BinsSpec, ClosureConfig
 from otcal.config.figures import FiguresConfig
 from otcal.config.head import HeadConfig
@@ -84,12 +84,12 @@ class LatentStudy(Block):
         ----------
         name
             `inclusive`: one map for all jets; `conditional`: one that depends on the columns of the
-            bins; or the name of a bin (`otcal.config.bins.named`), for a map of its jets alone.
+            bins; or the name of a bin (`otcal.config.bins.named_bins`): a map of its jets alone.
         """
         bins, spec = self.closure.bins, self.map_spec()
-        changes: dict[str, Any] = {"conditions": columns(bins) if name == "conditional" else ()}
-        if name in named(bins):
-            column, *limits = named(bins)[name]
+        changes: dict[str, Any] = {"conditions": bin_columns(bins) if name == "conditional" else ()}
+        if name in named_bins(bins):
+            column, *limits = named_bins(bins)[name]
             changes["ranges"] = {column: tuple(limits)}
         return MapSpec(**{**spec.model_dump(exclude_unset=True), **changes})
 

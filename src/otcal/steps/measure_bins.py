@@ -7,7 +7,7 @@ from pathlib import Path
 
 from otcal.closure.bins import bin_rows, require_jets
 from otcal.closure.jets import Sample, read_sample
-from otcal.config.bins import columns
+from otcal.config.bins import bin_columns
 from otcal.config.closure import BinsSpec
 from otcal.figures.bins import write
 from otcal.runtime import cli, device, provenance
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _sample(path: Path, spec: BinsSpec) -> Sample:
     """Read the jets that no map has seen; each bin needs some."""
-    sample = read_sample(path, [spec.layer, *columns(spec.bins)], spec.jets)
+    sample = read_sample(path, [spec.layer, *bin_columns(spec.bins)], spec.jets)
     require_jets(path, sample, spec.bins, "closure.bins.edges")
     return sample
 

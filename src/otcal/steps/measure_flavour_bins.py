@@ -9,7 +9,7 @@ import numpy as np
 
 from otcal.closure.bins import bin_rows, require_jets
 from otcal.closure.jets import Sample
-from otcal.config.bins import columns
+from otcal.config.bins import bin_columns
 from otcal.config.simplex_closure import FlavourBinsSpec
 from otcal.figures.bins import write
 from otcal.runtime import cli, device, provenance
@@ -72,7 +72,7 @@ def _sample(files: Sequence[Scores], spec: FlavourBinsSpec) -> Sample:
     """Return the jets in the plane of log-ratios, with the columns that are binned."""
     ids = np.concatenate([jets.ids for jets in files])
     z = np.concatenate([ilr(jets.p) for jets in files]).astype(np.float32)
-    names = columns(spec.bins)
+    names = bin_columns(spec.bins)
     given = np.concatenate([jets.conditions(names) for jets in files]).astype(np.float32)
     by_name = dict(zip(names, given.T, strict=True))
     return Sample(ids, np.zeros(len(ids), np.int8), {LAYER: z, **by_name})

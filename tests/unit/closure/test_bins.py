@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from otcal.closure.bins import bin_rows
 from otcal.closure.jets import Sample
-from otcal.config.bins import BinsConfig, columns, named
+from otcal.config.bins import BinsConfig, bin_columns, named_bins
 from otcal.config.closure import ClosureConfig
 from otcal.transport.api import fit_map
 
@@ -67,7 +67,7 @@ def test_files_in_any_order_of_their_jets_compare_alike() -> None:
 
 
 def _points(jets: Sample) -> list[np.ndarray]:
-    return [jets.columns["z128"]] * len(named(BINS))
+    return [jets.columns["z128"]] * len(named_bins(BINS))
 
 
 @pytest.mark.parametrize(("low", "high"), [(500.0, 700.0), (700.0, 1000.0)])
@@ -96,8 +96,8 @@ def test_edges_rise() -> None:
 def test_every_column_has_its_bins_and_maps_their_names() -> None:
     eta = BinsConfig(column="jet_eta", edges=(-1.0, 0.0, 2.0))
     bins = [*BINS, eta]
-    assert columns(bins) == ("jet_pt", "jet_eta")
-    assert named(bins) == {
+    assert bin_columns(bins) == ("jet_pt", "jet_eta")
+    assert named_bins(bins) == {
         "jet_pt-0": ("jet_pt", 500.0, 700.0),
         "jet_pt-1": ("jet_pt", 700.0, 1000.0),
         "jet_eta-0": ("jet_eta", -1.0, 0.0),
@@ -121,7 +121,7 @@ def test_a_map_of_two_conditions_closes_bins_of_both() -> None:
     bins = [*BINS, BinsConfig(column="jet_eta", edges=(-2.0, 0.0, 2.0))]
     train, test = ([jets(seed, False), jets(seed + 1, True)] for seed in (11, 13))
     points = [one.columns["z128"] for one in train]
-    given = [np.column_stack([one.columns[name] for name in columns(bins)]) for one in train]
+    given = [np.column_stack([one.columns[name] for name in bin_columns(bins)]) for one in train]
     fit = {"method": "gaussian", "diagnostics": False}
     maps = {
         "inclusive": fit_map(*points, **fit).map,

@@ -6,7 +6,8 @@ and a latent of 128. Rows:
 - ``products``: the matrix products of the map's graph alone, in NumPy, with the same batches;
 - ``model``: the map's ONNX model in onnxruntime;
 - ``calibrate``: `otcal.bundle.calibration`, with checks, ranges and labels;
-- ``apply``: `otcal apply` from a Parquet file to another.
+- ``apply parquet``, ``root``, ``hdf5``: `otcal apply` from a file to another of its format, not
+  compressed (Parquet: snappy).
 
 All on one thread, `--rounds` times in turn; the table shows medians.
 
@@ -27,12 +28,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import onnx
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+import uproot
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
@@ -114,6 +117,25 @@ def products(path: Path, jets: int) -> Callable[[], None]:
     return run
 
 
+def write_samples(stem: Path, columns: dict[str, NDArray[np.generic]]) -> dict[str, Path]:
+    """Write the same jets in every format that `otcal apply` takes; return the files by format."""
+    paths = {name: stem.with_suffix(f".{name}") for name in ("parquet", "root", "hdf5")}
+    pq.write_table(
+        pa.table({n: fixed_size_list(x) if x.ndim == 2 else x for n, x in columns.items()}),
+        paths["parquet"],
+    )
+    with uproot.recreate(paths["root"], compression=None) as file:
+        file.mktree("tree", {n: (x.dtype, x.shape[1:]) for n, x in columns.items()})
+        file["tree"].extend(columns)
+    layout = np.dtype([(n, x.dtype, x.shape[1:]) for n, x in columns.items()])
+    jets = np.empty(len(columns["label"]), layout)
+    for name, values in columns.items():
+        jets[name] = values
+    with h5py.File(paths["hdf5"], "w") as file:
+        file["jets"] = jets
+    return paths
+
+
 def rows(study: str, jets: int, root: Path) -> dict[str, Callable[[], object]]:
     rng = np.random.default_rng(0)
     root.mkdir()
@@ -122,23 +144,26 @@ def rows(study: str, jets: int, root: Path) -> dict[str, Callable[[], object]]:
         x = ilr_inverse(rng.normal(size=(jets, 2))).astype(np.float32)
         card = simplex_bundle(root, x)
         columns = {name: x[:, k] for k, name in enumerate(card.columns)}
-        table = pa.table({**columns, "label": label})
     else:
         x = rng.normal(size=(jets, 128)).astype(np.float32)
         card = latent_bundle(root, x)
         columns = {"z128": x}
-        table = pa.table({"z128": fixed_size_list(x), "label": label})
     write_card(root, card)
-    source, output = root.with_suffix(".parquet"), root.with_name(f"{study}-out.parquet")
-    pq.write_table(table, source)
+    columns["label"] = label
+    sources = write_samples(root, columns)
+
+    def apply(source: Path) -> Callable[[], object]:
+        output = source.with_stem(f"{study}-out")
+        return lambda: apply_bundle(root, source, output, Settings({}, force=True))
+
     calibration = Calibration(root, read_card(root))
     file = next(iter(card.maps.values()))["nominal"]
     empty = np.empty((jets, 0), np.float32)
     return {
         "products": products(root / file, jets),
         "model": lambda: calibration.run(file, x, empty),
-        "calibrate": lambda: calibration({**columns, "label": label}),
-        "apply": lambda: apply_bundle(root, source, output, Settings({}, force=True)),
+        "calibrate": lambda: calibration(columns),
+        **{f"apply {name}": apply(source) for name, source in sources.items()},
     }
 
 

@@ -41,8 +41,8 @@ FRIEND = "_calibrated"
 def rewrite(source: Path, output: Path, request: Request) -> None:
     """Write a copy of `source` with the new branches, in the tree or (`beside`) in a friend of it.
 
-    In the tree: all objects are written anew. Values, names and titles stay; vectors of numbers
-    become arrays with a counter in a TTree.
+    In the tree: all objects are written anew. Values, names, titles and the file's codec stay;
+    vectors of numbers become arrays with a counter in a TTree.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def rewrite(source: Path, output: Path, request: Request) -> None:
             tree = file[name]
         request.check(source, _branches(tree))
         if not request.beside:
-            with uproot.recreate(output) as out:
+            with uproot.recreate(output, compression=file.file.compression) as out:
                 _copy(source, file, classes, name, out, request)
             return
         if name + FRIEND in classes:

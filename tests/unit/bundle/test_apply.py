@@ -256,6 +256,23 @@ def test_root(
         assert file["cutflow"].values().tolist() == old["cutflow"].values().tolist()
 
 
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("codec", [None, uproot.ZLIB(1), uproot.LZ4(4), uproot.LZMA(3)])
+def test_root_files_keep_their_codec(
+    bundle: Path, tmp_path: Path, codec: uproot.compression.Compression | None, beside: bool
+) -> None:
+    columns = dict(zip(COLUMNS, jets()[0].T, strict=True)) | {"label": jets()[1]}
+    with uproot.recreate(tmp_path / "in.root", compression=codec) as file:
+        file.mktree("tree", {name: one.dtype for name, one in columns.items()}).extend(columns)
+    apply(bundle, tmp_path / "in.root", tmp_path / "out.root", *(["--beside"] if beside else []))
+    with uproot.open(tmp_path / "out.root") as file:
+        new = file["tree_calibrated" if beside else "tree"]
+        assert file.file.compression == codec
+        # uproot notes no codec with a branch: its size tells.
+        status = new[STATUS]
+        assert (status.compressed_bytes < status.uncompressed_bytes) == (codec is not None)
+
+
 def test_a_counter_that_root_must_make_takes_no_other_branch_s_name(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

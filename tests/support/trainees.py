@@ -2,7 +2,8 @@
 `python trainees.py OUTPUT CHECKPOINT EVENT PROCESSES TIMEOUT THREADS`.
 
 It trains on random numbers in the shape of jets and writes the weights. EVENT says what
-happens to process 1 in step 5: `none`, `die`, `hang`, or the name of a signal to its launcher.
+happens to process 1 in step 5: `none`, `die`, `hang`, or the name of a signal to its launcher; with
+`refuse` process 0 ends all before the training, and each writes whether it has left the group.
 """
 
 from __future__ import annotations
@@ -116,6 +117,12 @@ def main() -> None:
         launch([__file__, *sys.argv[1:]], int(processes))
         return
     with interruption.graceful(), team("cpu", float(timeout)) as (group, _):
+        if event == "refuse":
+            try:
+                group.from_leader(lambda: sys.exit(2))
+            finally:
+                left = not torch.distributed.is_initialized()
+                Path(f"{output}.{group.rank}.json").write_text(json.dumps(left), encoding="utf-8")
         _, result = train(group, Path(checkpoint), event, int(threads))
         # Every process writes what it has come to.
         path = f"{output}.{group.rank}"

@@ -78,6 +78,11 @@ class Team:
                 box = [make(), True]
         finally:
             distributed.broadcast_object_list(box)
+            if not box[1]:
+                # All are here, and all leave: a group that is still there when the interpreter
+                # ends can abort the process, whose status then isn't that of a user's mistake.
+                self.wait()
+                distributed.destroy_process_group()
         value, made = box
         if not made:
             sys.exit(2)
@@ -139,7 +144,7 @@ def team(name: str, timeout_s: float = TIMEOUT_S) -> Iterator[tuple[Team, torch.
     backend = "cpu:gloo,cuda:nccl" if where.type == "cuda" else "gloo"
     distributed.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
     yield Team(rank, size, place, neighbours), where
-    # Not after an error: it would wait for the others, which wait for this process.
+    # Not after an error of one: it would wait for the others, which wait for this process.
     distributed.destroy_process_group()
 
 

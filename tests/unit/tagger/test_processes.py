@@ -93,6 +93,14 @@ def test_a_process_that_hangs_ends_the_training(tmp_path) -> None:
     assert "Timed out" in done.stderr
 
 
+def test_processes_that_the_leader_ends_leave_their_group_first(tmp_path) -> None:
+    """Threads of a group that is left to the interpreter's end abort the process now and then."""
+    done = run(tmp_path / "out", event="refuse", processes=3)
+    assert done.returncode == 2, done.stderr
+    for rank in range(3):
+        assert json.loads((tmp_path / f"out.{rank}.json").read_text()) is True
+
+
 def test_processes_without_work_are_named(caplog) -> None:
     trainees.trainee(Team(0, 8))
     assert "8 processes share the 7 micro-batches of a batch" in caplog.text

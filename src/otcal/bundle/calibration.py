@@ -151,13 +151,15 @@ class Calibration:
     def _checked(self, x: Array, conditions: Array) -> tuple[Array, NDArray[np.uint8]]:
         """Return inputs in float32 and the states of those that cannot be moved."""
         status = np.full(len(x), Status.CALIBRATED, np.uint8)
+        status[~np.isfinite(x).all(axis=1)] = Status.NOT_FINITE
         if self.card.kind == "probabilities":
+            x = np.where(status[:, None] == Status.CALIBRATED, x, np.nan)
             if self.card.normalise:
                 x = _normalised(x)
             with np.errstate(invalid="ignore"):
                 low = x < 0 if self.card.floor is not None else x <= 0
                 off = low.any(axis=1) | (np.abs(x.sum(axis=1) - 1.0) > SUM_TOLERANCE)
-            status[off] = Status.NOT_PROBABILITIES
+            status[off & (status == Status.CALIBRATED)] = Status.NOT_PROBABILITIES
             x = x if self.card.floor is None else np.maximum(x, self.card.floor)
             x = _normalised(x)
         with np.errstate(over="ignore"):

@@ -127,6 +127,8 @@ def _extend_group(path: Path, group: h5py.Group, request: Request) -> None:
     for name, column in request.columns.items():
         if column not in sets:
             raise InputError(path, column, "is not a data set", f"Name the data set of {name}")
+        if not sets[column].shape:
+            raise InputError(path, column, "is a single value", f"Name the data set of {name}")
     lengths = {column: len(sets[column]) for column in request.columns.values()}
     if len(set(lengths.values())) > 1:
         raise InputError(path, group.name, f"has columns of lengths {lengths}", "Choose one table")
@@ -147,16 +149,17 @@ def _extend_group(path: Path, group: h5py.Group, request: Request) -> None:
 def _replace(path: Path, file: h5py.File, name: str, request: Request) -> None:
     old = file[name]
     request.check(path, old.dtype.names)
+    if h5py.h5o.get_info(old.id).rc > 1:
+        raise InputError(
+            path, name, "has other names (hard links) that would keep the old table", "Remove them"
+        )
     wider = file.create_dataset(
         name + _BESIDE,
         old.shape,
         _wider(old.dtype, request.empty()),
         maxshape=old.maxshape if old.chunks else None,
         chunks=old.chunks,
-        compression=old.compression,
-        compression_opts=old.compression_opts,
-        shuffle=old.shuffle,
-        fletcher32=old.fletcher32,
+        dcpl=_filters(old),
     )
     for key in old.attrs:
         # With its own type, as h5py would choose another one for some.
@@ -167,6 +170,15 @@ def _replace(path: Path, file: h5py.File, name: str, request: Request) -> None:
         wider[piece] = _widened(path, rows, wider.dtype, request)
     del file[name]
     file.move(name + _BESIDE, name)
+
+
+def _filters(old: h5py.Dataset) -> h5py.h5p.PropDCID:
+    """Return creation properties with the filters of a data set, in their order."""
+    theirs = old.id.get_create_plist()
+    ours = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    for code, flags, values, _ in map(theirs.get_filter, range(theirs.get_nfilters())):
+        ours.set_filter(code, flags, values)
+    return ours
 
 
 def _wider(kind: np.dtype[Any], new: dict[str, NDArray[Any]]) -> np.dtype[Any]:

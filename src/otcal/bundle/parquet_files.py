@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def rewrite(source: Path, output: Path, request: Request) -> None:
         new = [_field(name, values) for name, values in request.empty().items()]
         complete = pa.schema([*schema, *new], metadata=schema.metadata)
         with pq.ParquetWriter(
-            output, complete, compression=_codecs(file, new), write_page_checksum=True
+            output, complete, compression=_codecs(file, complete), write_page_checksum=True
         ) as writer:
             for group in range(file.num_row_groups):
                 for batch in file.iter_batches(request.chunk, row_groups=[group]):
@@ -80,16 +81,16 @@ def _to_arrow(values: NDArray[Any]) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
 
 
-def _codecs(file: pq.ParquetFile, new: list[pa.Field]) -> dict[str, str] | str:
-    """Return the codec of each column, as the first row group has it."""
+def _codecs(file: pq.ParquetFile, complete: pa.Schema) -> dict[str, str] | str:
+    """Return the codec of each column of the output: that of the first row group, or zstd."""
     if file.metadata.num_row_groups == 0:
         return "zstd"
     group = file.metadata.row_group(0)
-    columns = [group.column(i) for i in range(group.num_columns)]
-    codecs = {column.path_in_schema: str(column.compression).lower() for column in columns}
-    codecs = {path: "none" if codec == "uncompressed" else codec for path, codec in codecs.items()}
-    added = [
-        f"{field.name}.list.element" if pa.types.is_fixed_size_list(field.type) else field.name
-        for field in new
-    ]
-    return codecs | dict.fromkeys(added, "zstd")
+    given = [str(group.column(i).compression).lower() for i in range(group.num_columns)]
+    # Elements of lists can have other names than the writer gives them: their order is the same.
+    empty = BytesIO()
+    pq.write_table(complete.empty_table(), empty)
+    schema = pq.ParquetFile(empty).schema
+    paths = [schema.column(i).path for i in range(len(schema))]
+    codecs = ["none" if codec == "uncompressed" else codec for codec in given]
+    return dict(zip(paths, [*codecs, *["zstd"] * (len(paths) - len(codecs))], strict=True))

@@ -69,6 +69,10 @@ class Request:
                     f"Name the column that holds {name} (--columns {name}=…, --label …); "
                     f"there are: {_listed(present)}",
                 )
+            if list(present).count(column) > 1:
+                raise InputError(
+                    path, column, "is there more than once", "Name a column that is there once"
+                )
         for column in self.empty():
             if column in present:
                 raise InputError(
@@ -100,7 +104,9 @@ class Request:
 
 @contextmanager
 def readable(path: Path, *kinds: type[Exception]) -> Iterator[None]:
-    """Turn a library's errors about a file into one that names it; a full disk's stay.
+    """Turn a library's errors about a file into one that names it.
+
+    Errors that name it already stay, and those of a full disk or memory.
 
     Raises
     ------
@@ -110,9 +116,9 @@ def readable(path: Path, *kinds: type[Exception]) -> Iterator[None]:
     try:
         yield
     except kinds as error:
-        if full(error) is not None:
+        if isinstance(error, InputError | MemoryError) or full(error) is not None:
             raise
-        problem = " ".join(str(error).split())[:200]
+        problem = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(
             path,
             "file",

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import awkward as ak
-import cramjam
 import numpy as np
 import uproot
 from numpy.typing import NDArray
@@ -20,13 +20,6 @@ from otcal.bundle.rewriting import Request, choose, readable
 from otcal.runtime.errors import InputError
 
 _TREES = ("TTree", "ROOT::RNTuple")
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    cramjam.DecompressionError,
-    uproot.DeserializationError,
-    uproot.KeyInFileError,
-)
 _UNKNOWN = (
     uproot.interpretation.identify.UnknownInterpretation,
     uproot.interpretation.objects.CannotBeAwkward,
@@ -51,12 +44,14 @@ def rewrite(source: Path, output: Path, request: Request) -> None:
         its objects cannot be written.
     """
     with _open(source) as file:
-        classes = file.classnames(cycle=False)
+        with _readable(source):
+            classes = file.classnames(cycle=False)
         trees = [name for name, kind in classes.items() if kind in _TREES]
         name = choose(source, trees, request.table, "tree")
-        with readable(source, *_UNREADABLE):
+        with _readable(source):
             tree = file[name]
-        request.check(source, _branches(tree))
+            branches = _branches(tree)
+        request.check(source, branches)
         if not request.beside:
             with uproot.recreate(output, compression=file.file.compression) as out:
                 _copy(source, file, classes, name, out, request)
@@ -68,8 +63,13 @@ def rewrite(source: Path, output: Path, request: Request) -> None:
             _write_tree(source, tree, out, name + FRIEND, [], request, True)
 
 
+def _readable(path: Path) -> AbstractContextManager[None]:
+    """Name a file that is damaged: uproot interprets its bytes as it goes, and fails in any way."""
+    return readable(path, Exception)
+
+
 def _open(path: Path) -> Any:
-    with readable(path, *_UNREADABLE):
+    with _readable(path):
         file = uproot.open(path)
         end, size = file.file.fEND, path.stat().st_size
         if size < end:
@@ -84,12 +84,15 @@ def _copy(
         if kind.startswith("TDirectory"):
             out.mkdir(name)
         elif kind in _TREES:
-            with readable(path, *_UNREADABLE):
+            with _readable(path):
                 tree = file[name]
-            _write_tree(path, tree, out, name, _branches(tree), request, name == chosen)
+                branches = _branches(tree)
+            _write_tree(path, tree, out, name, branches, request, name == chosen)
         else:
+            with _readable(path):
+                thing = file[name]
             try:
-                out[name] = file[name]
+                out[name] = thing
             except (TypeError, NotImplementedError):
                 raise InputError(
                     path, name, f"is a {kind}, which uproot cannot write", _BESIDE
@@ -111,12 +114,13 @@ def _write_tree(
     path: Path, tree: Any, out: Any, name: str, kept: list[str], request: Request, added: bool
 ) -> None:
     """Write the branches of a tree that are kept, and the new ones if any, piece by piece."""
-    counters = _counters(tree)
+    with _readable(path):
+        counters, entries = _counters(tree), tree.num_entries
     kept = [branch for branch in kept if branch not in counters.values()]
     wanted = list(request.columns.values()) if added else []
     written = None
-    for start in range(0, max(tree.num_entries, 1), request.chunk):  # once for an empty tree, too
-        with readable(path, *_UNREADABLE):
+    for start in range(0, max(entries, 1), request.chunk):  # once for an empty tree, too
+        with _readable(path):
             rows = _read(path, tree, list(dict.fromkeys([*kept, *wanted])), start, request)
         arrays = {branch: rows[branch] for branch in kept}
         if added:

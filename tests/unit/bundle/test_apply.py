@@ -20,9 +20,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from otcal.__main__ import main
+from otcal.bundle import root_files
 from otcal.bundle.card import read_card
 from otcal.bundle.exporting import export_bundle
+from otcal.bundle.rewriting import Request
 from otcal.config.bundle import BundleConfig
+from otcal.runtime.errors import InputError
 from otcal.runtime.files import read_json
 from otcal.samples.flavours import FLAVOURS
 from otcal.tagger.head import load_head
@@ -124,6 +127,24 @@ def test_parquet(bundle: Path, studies: dict[str, Path], tmp_path: Path) -> None
     assert sidecar["jets"]["not_probabilities"] == 2
 
 
+def test_parquet_codecs_of_lists_whose_elements_have_an_old_name(
+    bundle: Path, tmp_path: Path
+) -> None:
+    parquet(tmp_path / "before.parquet")
+    table = pq.read_table(tmp_path / "before.parquet", columns=[*COLUMNS, "label"])
+    table = table.append_column("hits", pa.array([[i] * (i % 3) for i in range(N)]))
+    codecs = dict.fromkeys(COLUMNS, "snappy") | {"label": "gzip", "hits.list.item": "lz4"}
+    pq.write_table(
+        table, tmp_path / "in.parquet", compression=codecs, use_compliant_nested_type=False
+    )
+    apply(bundle, tmp_path / "in.parquet", tmp_path / "out.parquet")
+    group = pq.ParquetFile(tmp_path / "out.parquet").metadata.row_group(0)
+    found = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
+    assert found["hits.list.element"].compression == "LZ4"
+    assert found["label"].compression == "GZIP"
+    assert found[STATUS].compression == "ZSTD"
+
+
 def hdf5(path: Path) -> np.ndarray:
     p, labels = jets()
     kind = [("pt", "<f4"), *((name, "<f4") for name in COLUMNS), ("label", "<i4"), ("tag", "S3")]
@@ -172,6 +193,23 @@ def test_hdf5_compound(bundle: Path, studies: dict[str, Path], tmp_path: Path) -
         assert file.get("link", getlink=True).path == "/tracks"
         np.testing.assert_array_equal(file["eventwise/count"][:], np.arange(5))
         check({name: after[name] for name in after.dtype.names[len(before.dtype) :]}, studies)
+
+
+def test_hdf5_filters_of_any_kind_stay(bundle: Path, tmp_path: Path) -> None:
+    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    layout.set_filter(h5py.h5z.FILTER_NBIT, h5py.h5z.FLAG_OPTIONAL, ())
+    layout.set_shuffle()
+    layout.set_deflate(5)
+    hdf5(tmp_path / "before.h5")
+    with h5py.File(tmp_path / "before.h5") as old, h5py.File(tmp_path / "in.h5", "w") as file:
+        rows = old["jets"][:]
+        file.create_dataset("jets", data=rows, chunks=(64,), dcpl=layout)
+    apply(bundle, tmp_path / "in.h5", tmp_path / "out.h5")
+    with h5py.File(tmp_path / "out.h5") as file:
+        kept = file["jets"].id.get_create_plist()
+        codes = [kept.get_filter(i)[0] for i in range(kept.get_nfilters())]
+        assert codes == [h5py.h5z.FILTER_NBIT, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE]
+        np.testing.assert_array_equal(file["jets"][:]["p_b"], rows["p_b"])
 
 
 def test_hdf5_group_of_columns(bundle: Path, studies: dict[str, Path], tmp_path: Path) -> None:
@@ -497,6 +535,26 @@ def test_a_flipped_byte_is_found_by_the_checksum_of_its_page(
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("ntuple", [False, True])
+def test_a_damaged_root_file_is_no_traceback(tmp_path: Path, ntuple: bool) -> None:
+    """Damage can look like anything: a codec, a length, a type that there is not."""
+    path = tmp_path / "in.root"
+    root(path, True, ntuple)
+    content = path.read_bytes()
+    request = Request({"p": "p_b"}, {"p": 1}, lambda given: {"new": given["p"]}, "jets/tree")
+    rng = np.random.default_rng(3)
+    refusals = []
+    for _ in range(40):
+        start = int(rng.integers(len(content) - 64))
+        path.write_bytes(content[:start] + rng.bytes(64) + content[start + 64 :])
+        try:
+            root_files.rewrite(path, tmp_path / "out.root", request)
+        except InputError as error:  # some bytes mean nothing
+            refusals.append(error)
+    assert len(refusals) > 5
+    assert {error.where for error in refusals} == {str(path)}
+
+
 def test_what_does_not_fit_is_named(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -511,6 +569,21 @@ def test_what_does_not_fit_is_named(
     pq.write_table(taken, tmp_path / "taken.parquet")
     message = refused(capsys, bundle, tmp_path / "taken.parquet", out)
     assert "calibrated_p_b: exists already. Choose another --prefix" in message
+    twice = table.append_column("p_c", table["p_c"])
+    pq.write_table(twice, tmp_path / "twice.parquet")
+    message = refused(capsys, bundle, tmp_path / "twice.parquet", out)
+    assert "twice.parquet: p_c: is there more than once" in message
+    with h5py.File(tmp_path / "names.h5", "w") as file:
+        file["jets"] = np.zeros(3, [*((name, "f4") for name in COLUMNS), ("label", "i4")])
+        file["old"] = file["jets"]
+        for name in (*COLUMNS, "label"):
+            file[f"group/{name}"] = np.zeros(3)
+        file["group/one"] = 4
+    paths = (tmp_path / "names.h5", tmp_path / "out.h5")
+    message = refused(capsys, bundle, *paths, "--table", "jets")
+    assert "jets: has other names (hard links)" in message
+    message = refused(capsys, bundle, *paths, "--table", "group", "--label", "one")
+    assert "names.h5: one: is a single value" in message
     message = refused(capsys, bundle, tmp_path / "in.parquet", out, "--label", "name")
     assert "name: has values of object" in message
     message = refused(capsys, bundle, tmp_path / "in.parquet", out, "--labels", "5=tau")

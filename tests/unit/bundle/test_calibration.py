@@ -35,6 +35,15 @@ def test_probabilities_that_vanish_in_float32_are_none(bundle: Path) -> None:
     assert np.isfinite(found["calibrated_p_b"]).tolist() == [True, False, False]
 
 
+@pytest.mark.filterwarnings("error")
+def test_infinite_and_missing_probabilities_are_not_finite(bundle: Path) -> None:
+    calibration = Calibration(bundle, read_card(bundle))
+    p = np.array([[np.inf, 0.2, 0.1], [0.7, -np.inf, 0.1], [np.nan, -1.0, 2.0], [-1.0, 1.0, 1.0]])
+    found = calibrate(calibration, p)
+    assert found[STATUS].tolist() == [*[Status.NOT_FINITE] * 3, Status.NOT_PROBABILITIES]
+    assert np.isnan(found["calibrated_p_b"]).all()
+
+
 def test_latents_without_a_finite_image_are_counted_as_not_moved(latent_bundle: Path) -> None:
     calibration = Calibration(latent_bundle, read_card(latent_bundle))
     x = np.zeros((3, calibration.card.width))

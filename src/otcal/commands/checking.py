@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,17 @@ from otcal.samples.ids import require_distinct
 from otcal.samples.latents import LATENT_SCHEMA, LAYERS, Kind, iterate_latents, told_kind
 from otcal.samples.readers.files import ColumnFile, HdfFile, ParquetFile, RootFile, open_columns
 from otcal.samples.readers.jets import View
-from otcal.samples.readers.latents import LATENT, LatentView
-from otcal.samples.readers.outputs import PROBABILITIES, id_column, iterate_scores
-from otcal.samples.readers.pieces import require_unweighted, weight_column
+from otcal.samples.readers.latents import LATENT, LatentView, layer_columns
+from otcal.samples.readers.outputs import (
+    PROBABILITIES,
+    id_column,
+    iterate_scores,
+    normalised,
+)
+from otcal.samples.readers.pieces import Piece, require_unweighted, weight_column
 from otcal.samples.scores import score_schema
 from otcal.samples.tables import read_provenance, to_numpy
+from otcal.simplex import check_probabilities
 from otcal.simulation.delphes.check import examine as examine_delphes
 from otcal.simulation.delphes.reader import TREE as DELPHES
 from otcal.simulation.delphes.reader import recognised
@@ -98,20 +105,25 @@ def examine(path: str | Path, layout: Layout | None = None, tree: str = TREE) ->
             return found
         guess = {"format": found.format, "tree": tree, "ignore_weights": True}
         layout = layout or Layout.model_validate(guess)
+        faults: list[str] = []
         for study, classes in STUDIES.items():
             view = View(file, layout, classes)
+            reasons = found.lacks
             try:
                 view.require()
+                reasons = faults
                 if found.counts:
                     continue  # labels of one study are none of the other
                 _jets(view, found)
             except InputError as error:
-                found.lacks.append(f"jets of the {study} study ({error.field}: {error.problem})")
+                reasons.append(f"jets of the {study} study ({error.field}: {error.problem})")
             else:
                 found.uses.append(_use(study, view))
                 found.absent = view.absent
         if found.counts:
             found.lacks = []
+        else:
+            found.faults += faults
     return found
 
 
@@ -165,6 +177,10 @@ def _outputs(file: ColumnFile, found: Found) -> None:
         _our_latents(file, kind or Kind(), made, found)
         return
     for name, width in _rows_of_numbers(file):
+        parts = layer_columns(name)
+        take = partial(Piece.matrix, names=parts)
+        if not _sound(file, f"latents {name}", parts, take, found.lacks):
+            continue
         found.uses.append(
             f"latents {name} of {width} numbers, with the layers after them as an ONNX model: the "
             f"latent study can start there (samples: holds: latents, columns: {{z128: {name}}})"
@@ -179,7 +195,7 @@ def _outputs(file: ColumnFile, found: Found) -> None:
         _scores(file, layout, found)
         found.format = "our scores"
         return
-    if there.issuperset(PROBABILITIES):
+    if there.issuperset(PROBABILITIES) and _probabilities(file, PROBABILITIES, False, found):
         found.uses.append(
             f"scores {', '.join(PROBABILITIES)}: a calibration can be applied to them, and the "
             "simplex study can start there (samples: holds: scores, with what labels the jets)"
@@ -187,11 +203,46 @@ def _outputs(file: ColumnFile, found: Found) -> None:
     for name in sorted(there):
         if name.endswith("_pb") and {name[:-1] + "c", name[:-1] + "u"} <= there:
             stem = name.removesuffix("_pb")
+            if not _probabilities(file, [f"{stem}_p{one}" for one in "bcu"], True, found):
+                continue
             found.uses.append(
                 f"scores {stem}_p(b, c, u): a calibration can be applied to them, and the simplex "
                 f"study can start there (samples: holds: scores, columns: {{p_b: {stem}_pb, "
                 f"p_c: {stem}_pc, p_light: {stem}_pu}}; normalise: true if there are other classes)"
             )
+
+
+def _sound(
+    file: ColumnFile,
+    what: str,
+    columns: list[str],
+    take: Callable[[Piece], Any],
+    reasons: list[str],
+) -> bool:
+    """Read columns whole; tell whether `take` accepts their values, else add to the reasons."""
+    row = 0
+    try:
+        for table in file.iterate(columns, 0, file.rows):
+            take(Piece(file.path, table, row))
+            row += len(table)
+    except InputError as error:
+        reasons.append(
+            f"{what} ({error.field}: {error.problem}); jets whose label is dropped may be so, "
+            "--layout says which these are"
+        )
+        return False
+    return True
+
+
+def _probabilities(file: ColumnFile, names: Sequence[str], normalise: bool, found: Found) -> bool:
+    """Tell whether columns are probabilities, of all classes or (`normalise`) of some."""
+
+    def take(piece: Piece) -> None:
+        p = np.stack([piece.numbers(name) for name in names], axis=1)
+        # Zeros may stay: a floor of the configuration raises them.
+        check_probabilities(normalised(p) if normalise else p, file.path, 0.0, names, piece.rows)
+
+    return _sound(file, f"scores {', '.join(names)}", list(names), take, found.faults)
 
 
 def _our_latents(file: ColumnFile, kind: Kind, made: str | None, found: Found) -> None:
@@ -299,7 +350,8 @@ def check(files: Sequence[str], layout: str | None = None, tree: str = TREE) -> 
     Returns
     -------
     status
-        0 when something can be done with every file, 1 when with some nothing can, or it is bad.
+        0 when something can be done with every file, 1 when with some nothing can, or values are
+        wrong.
     """
     status = 0
     all_found = []
@@ -314,7 +366,7 @@ def check(files: Sequence[str], layout: str | None = None, tree: str = TREE) -> 
                 continue
             all_found.append(found)
             print("\n".join(found.lines()), flush=True)
-            status = status if found.uses else 1
+            status = 1 if found.faults or not found.uses else status
         require_distinct("all files together", [ids for one in all_found for ids in one.ids])
     except InputError as error:
         print(f"otcal: error: {error}", file=sys.stderr)

@@ -15,7 +15,7 @@ class Found:
 
     `rows` are jets, or `events` of which jets can be made. `counts` are the jets of each class,
     `ranges` smallest and largest values, `weights` a column of weights, `uses` what can be done,
-    `lacks` why something cannot, by study.
+    `lacks` why something cannot, by study, `faults` what is wrong with values.
     """
 
     path: str
@@ -29,6 +29,7 @@ class Found:
     weights: str | None = None
     uses: list[str] = field(default_factory=list)
     lacks: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
     ids: list[NDArray[np.int64]] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
@@ -46,3 +47,4 @@ class Found:
             yield f"  weights: {self.weights} is read by nothing: needed is ignore_weights: true"
         yield from (f"  can be used: {use}" for use in self.uses)
         yield from (f"  cannot be used: {lack}" for lack in self.lacks)
+        yield from (f"  wrong: {fault}" for fault in self.faults)

@@ -23,3 +23,16 @@ def require_distinct(path: str | Path, ids: list[NDArray[np.int64]]) -> None:
             f"{values[np.argmax(counts > 1)]})",
             "Jets are split by their ids: make them distinct, or leave the column out",
         )
+
+
+def require_in_all_or_none(path: str | Path, has: bool, other: str | Path, other_has: bool) -> None:
+    """Raise `InputError` when one of two files of a dataset has a column of ids, the other not."""
+    if has == other_has:
+        return
+    first, second = (path, other) if has else (other, path)
+    raise InputError(
+        path,
+        "jet_id",
+        f"is in {first}, but not in {second}",
+        "Files of one dataset must all have ids, or none: read them as two datasets",
+    )

@@ -284,6 +284,61 @@ def test_scores_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "truth: is 5 in row 0" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("names", "change", "says"),
+    [
+        ("p_b p_c p_light", {"p_b": np.nan}, "(p_b: has 1 NaN or infinite values (first: row 4)"),
+        ("p_b p_c p_light", {"p_c": -0.1}, "(p_c: is -0.1 in row 4"),
+        ("p_b p_c p_light", {"p_light": 2.0}, "(p_b, p_c, p_light: sum to"),
+        (
+            "gn_pb gn_pc gn_pu",
+            {"gn_pu": np.inf},
+            "(gn_pu: has 1 NaN or infinite values (first: row 4)",
+        ),
+        ("gn_pb gn_pc gn_pu", {"gn_pc": -0.1}, "(gn_pc: is -"),
+    ],
+)
+def test_probabilities_that_are_none(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    names: str,
+    change: dict[str, float],
+    says: str,
+) -> None:
+    columns = dict(zip(names.split(), np.full((3, 20), 1 / 3), strict=True))
+    path = tmp_path / "s.parquet"
+    pa.parquet.write_table(pa.table(columns), path)
+    assert check([str(path)]) == 0
+    assert "wrong" not in capsys.readouterr().out
+    for name, value in change.items():
+        columns[name][4] = value
+    pa.parquet.write_table(pa.table(columns), path)
+    assert check([str(path)]) == 1
+    text = capsys.readouterr().out
+    assert f"wrong: scores {', '.join(columns)} {says}" in text
+    assert "can be used" not in text
+
+
+def test_jets_with_a_bad_value_are_not_saved_by_their_scores(
+    tmp_path: Path, make_jets: MakeJets, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jets = make_jets(20, 1)
+    pt = jets["jet_pt"].to_numpy().copy()
+    pt[3] = np.nan
+    place = jets.schema.names.index("jet_pt")
+    jets = jets.set_column(place, "jet_pt", pa.array(pt))
+    for name in ("p_b", "p_c", "p_light"):
+        jets = jets.append_column(name, pa.array(np.full(20, 1 / 3)))
+    pa.parquet.write_table(jets, tmp_path / "a.parquet")
+    assert check([str(tmp_path / "a.parquet")]) == 1
+    text = capsys.readouterr().out
+    assert "can be used: scores p_b, p_c, p_light" in text
+    assert (
+        "wrong: jets of the latent study (jet_pt: has 1 NaN or infinite values (first: row 3)"
+        in text
+    )
+
+
 def test_latents_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     z = np.random.default_rng(0).normal(size=(20, 12)).astype("f4")
     columns = {f"z_{i}": z[:, i] for i in range(12)} | {"hits1": np.zeros(20)}

@@ -272,6 +272,23 @@ def test_columns_that_are_not_there(
         run(tmp_path / "out.parquet", block, model[2])
 
 
+@pytest.mark.parametrize("with_ids", ["a", "b"])
+def test_ids_in_some_files_only(
+    tmp_path: Path, model: tuple[Head, HeadConfig, Path], with_ids: str
+) -> None:
+    block = write(tmp_path / "a.parquet", "fixed", content())
+    block["columns"].pop("jet_id", None)
+    table = pq.read_table(tmp_path / "a.parquet")
+    for name in "ab":
+        ids = {"jet_id": np.arange(N)} if name == with_ids else {}
+        columns = {one: table[one] for one in table.column_names if one != "jet_id"}
+        pq.write_table(pa.table(columns | ids), tmp_path / f"{name}.parquet")
+    block["files"] = [str(tmp_path / "*.parquet")]
+    says = rf"b\.parquet: jet_id: is in .*{with_ids}\.parquet, but not in"
+    with pytest.raises(InputError, match=says):
+        run(tmp_path / "out.parquet", block, model[2])
+
+
 def test_files_with_different_columns(tmp_path: Path, model: tuple[Head, HeadConfig, Path]) -> None:
     block = write(tmp_path / "a.parquet", "fixed", content())
     table = pq.read_table(tmp_path / "a.parquet").append_column("jet_phi", pa.array(np.zeros(N)))

@@ -106,6 +106,19 @@ def test_each_format_is_read(tmp_path: Path, kind: str) -> None:
     assert list(read_provenance(tmp_path / "out.parquet")["inputs"]) == [str(path)]
 
 
+@pytest.mark.parametrize("with_ids", ["a", "b"])
+def test_ids_in_some_files_only(tmp_path: Path, with_ids: str) -> None:
+    """Whose numbers could be those of the other files' rows."""
+    for name in "ab":
+        ids = {"jet_id": np.arange(N)} if name == with_ids else {}
+        names = write(tmp_path / f"{name}.parquet", "parquet", columns(number=None, **ids))
+    block = files(tmp_path / "*.parquet", "parquet", names)
+    says = rf"b\.parquet: jet_id: is in .*{with_ids}\.parquet, but not in"
+    with pytest.raises(InputError, match=says):
+        run(tmp_path / "out.parquet", block)
+    assert not (tmp_path / "out.parquet").exists()
+
+
 @pytest.mark.parametrize("size", [1, 33, 1000])
 def test_rows_pass_through_in_pieces(tmp_path: Path, size: int) -> None:
     content = columns()

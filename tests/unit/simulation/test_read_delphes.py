@@ -259,6 +259,19 @@ def test_bad_files_are_named(file: Path, tmp_path: Path) -> None:
         assert not path.with_name(f"{name}-0.parquet").exists()
 
 
+@pytest.mark.parametrize(("ours", "theirs"), [("px", "Px"), ("energy", "E"), ("z", "Z")])
+def test_particles_that_would_label_nothing_are_named(
+    tmp_path: Path, ours: str, theirs: str
+) -> None:
+    events, candidates = few()[0]
+    values = getattr(events, ours).copy()
+    values[events.offsets[2] + 7] = np.nan
+    write_delphes(tmp_path / "a.root", [(replace(events, **{ours: values}), candidates)])
+    says = rf"a\.root: Particle\.{theirs}: has NaN or infinite values \(first: entry 2\)"
+    with pytest.raises(InputError, match=says):
+        read(tmp_path / "a.root")
+
+
 def test_damage_inside_is_named(file: Path, tmp_path: Path) -> None:
     """Of a file whose size is right: what is in the place of the first baskets is no data."""
     content = bytearray(file.read_bytes())

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from otcal.config.samples import Labels, Layout, ReadSpec
 from otcal.runtime.errors import InputError
 from otcal.samples import tables
-from otcal.samples.ids import require_distinct
+from otcal.samples.ids import require_distinct, require_in_all_or_none
 from otcal.samples.jets import jet_schema
 from otcal.samples.readers.files import BATCH, ColumnFile, open_columns
 from otcal.samples.readers.pieces import (
@@ -248,14 +248,9 @@ def _same_columns(view: View, spec: ReadSpec) -> None:
     with open_columns(spec.like, spec.layout.tree) as other:
         view_of_other = View(other, spec.layout, spec.classes)
     expected = view_of_other.schema
-    if ("jet_id" in view.names) != ("jet_id" in view_of_other.names):
-        has, lacks = (spec.file, spec.like) if "jet_id" in view.names else (spec.like, spec.file)
-        raise InputError(
-            spec.file,
-            "jet_id",
-            f"is in {has}, but not in {lacks}",
-            "Files of one dataset must all have ids, or none: read them as two datasets",
-        )
+    require_in_all_or_none(
+        spec.file, "jet_id" in view.names, spec.like, "jet_id" in view_of_other.names
+    )
     for one, two in ((view.schema, expected), (expected, view.schema)):
         extra = [name for name in one.names if name not in two.names]
         if extra:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from otcal.config.outputs import ReadLatentsSpec
 from otcal.config.samples import Layout
 from otcal.runtime.errors import InputError
-from otcal.samples.ids import require_distinct
+from otcal.samples.ids import require_distinct, require_in_all_or_none
 from otcal.samples.jets import JET_FLOATS
 from otcal.samples.latents import LAYERS, Kind, latent_writer
 from otcal.samples.readers.files import BATCH, ColumnFile, open_columns
@@ -67,16 +67,7 @@ class LatentView:
         InputError
             When one is not there, or a range counts down.
         """
-        name = self.layout.columns.get(LATENT, LATENT)
-        found = re.search(r"\{(\d+)\.\.(\d+)\}", name)
-        if found is None:
-            parts = [name]
-        else:
-            first, last = int(found[1]), int(found[2])
-            numbers = range(first, last + 1)
-            parts = [f"{name[: found.start()]}{n}{name[found.end() :]}" for n in numbers]
-        if not parts:
-            raise InputError("columns", name, "counts down", "Swap the numbers")
+        parts = layer_columns(self.layout.columns.get(LATENT, LATENT))
         for part in parts:
             if part not in self.file.columns:
                 raise missing(self.file, part, f"column is missing, which is to be {LATENT}")
@@ -138,6 +129,23 @@ class LatentView:
             yield pa.table(columns), len(table)
 
 
+def layer_columns(name: str) -> list[str]:
+    """Return the columns of a layer: the one of that name, or of ``z_{0..127}`` its 128.
+
+    Raises
+    ------
+    InputError
+        When the range counts down.
+    """
+    found = re.search(r"\{(\d+)\.\.(\d+)\}", name)
+    if found is None:
+        return [name]
+    numbers = range(int(found[1]), int(found[2]) + 1)
+    if not numbers:
+        raise InputError("columns", name, "counts down", "Swap the numbers")
+    return [f"{name[: found.start()]}{n}{name[found.end() :]}" for n in numbers]
+
+
 def write_latents(
     spec: ReadLatentsSpec, head: HeadModel, output: str | Path, provenance: dict[str, Any]
 ) -> None:
@@ -155,7 +163,8 @@ def write_latents(
     classes = head.spec.classes
     paths = spec.files.with_ids(spec.where)
     with open_columns(next(iter(paths.values()))[0], spec.files.tree) as file:
-        kinematics = LatentView(file, spec.files, classes).kinematics
+        first = LatentView(file, spec.files, classes)
+        kinematics, first_has_ids = first.kinematics, "jet_id" in first.names
     kind = Kind(classes, (head.width, *head.widths), kinematics)
     ids: list[NDArray[np.int64]] = []
     outputs = LogitCheck(head)
@@ -165,6 +174,7 @@ def write_latents(
             with open_columns(path, spec.files.tree) as file:
                 view = LatentView(file, spec.files, classes)
                 _require_same(view, kinematics)
+                require_in_all_or_none(path, "jet_id" in view.names, first.file.path, first_has_ids)
                 for jets, count in view.iterate(spec.files.rows(file.rows), first_id):
                     rows += count
                     if len(jets):

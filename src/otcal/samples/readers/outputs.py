@@ -14,7 +14,7 @@ from otcal.config.outputs import ReadScoresSpec
 from otcal.config.samples import Layout
 from otcal.runtime.errors import InputError
 from otcal.samples.flavours import FLAVOURS
-from otcal.samples.ids import require_distinct
+from otcal.samples.ids import require_distinct, require_in_all_or_none
 from otcal.samples.readers.files import BATCH, ColumnFile, open_columns
 from otcal.samples.readers.pieces import (
     Piece,
@@ -123,7 +123,7 @@ def iterate_scores(
         piece, label = piece.select(label >= 0), label[label >= 0]
         p = np.stack([piece.numbers(names[name]) for name in PROBABILITIES], axis=1)
         if layout.normalise:
-            p = _normalised(p)
+            p = normalised(p)
         # As it will be on disk: what vanishes there must not get there.
         p, floored = check_probabilities(
             p.astype(np.float32),
@@ -157,13 +157,18 @@ def write_scores(spec: ReadScoresSpec, output: str | Path, provenance: dict[str,
     Raises
     ------
     InputError
-        As `iterate_scores`; also for ids that repeat, and when no jet is left.
+        As `iterate_scores`; also for ids that repeat, or are in some files only, and when no jet
+        is left.
     """
     ids: list[NDArray[np.int64]] = []
     rows = floored = 0
+    first: tuple[str, bool] | None = None
     with score_writer(output, FLAVOURS, provenance) as writer:
         for path, first_id in spec.files.with_ids(spec.where).values():
             with open_columns(path, spec.files.tree) as file:
+                has_ids = id_column(file, spec.files) is not None
+                first = first or (path, has_ids)
+                require_in_all_or_none(path, has_ids, *first)
                 span = spec.files.rows(file.rows)
                 for piece in iterate_scores(file, spec.files, span, first_id, spec.floor):
                     writer.write_table(piece.scores.to_table(FLAVOURS))
@@ -180,6 +185,7 @@ def write_scores(spec: ReadScoresSpec, output: str | Path, provenance: dict[str,
         _LOG.warning("probabilities of %d jets raised to %g", floored, spec.floor)
 
 
-def _normalised(p: NDArray[Any]) -> NDArray[np.float64]:
+def normalised(p: NDArray[Any]) -> NDArray[np.float64]:
+    """Return rows (N, D) over their sums; as they are where that is not positive."""
     total = p.sum(axis=1, keepdims=True, dtype=np.float64)
     return np.divide(p, total, out=p.astype(np.float64), where=total > 0)

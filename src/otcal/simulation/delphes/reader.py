@@ -139,7 +139,7 @@ class DelphesFile:
         with damage_named(self.path):
             # uproot keeps the baskets that reach into the next piece: none is read twice.
             for arrays in self._tree.iterate(names, step_size=batch, how=dict, **span):
-                record = _events(*_columns(arrays, "Particle")) if truth else None
+                record = self._record(first, arrays) if truth else None
                 candidates = self._candidates(first, arrays, position_eta)
                 yield Piece(first, len(arrays[names[0]]), record, candidates)
                 first += batch
@@ -148,16 +148,25 @@ class DelphesFile:
         found = _candidates(*_columns(arrays, "ParticleFlowCandidate"), position_eta)
         # Tracks of towers below threshold stay in the file; NaN is not below zero.
         found = found.take(~(found.pt <= 0))
-        for ours, theirs in _MEMBERS.items():
-            bad = ~np.isfinite(getattr(found, ours))
+        members = {theirs: getattr(found, ours) for ours, theirs in _MEMBERS.items()}
+        self._require_finite("ParticleFlowCandidate", members, first + found.event)
+        return found
+
+    def _record(self, first: int, arrays: Any) -> Events:
+        offsets, flat = _columns(arrays, "Particle")
+        self._require_finite("Particle", flat, first + _owners(offsets))
+        return _events(offsets, flat)
+
+    def _require_finite(self, branch: str, members: Columns, entries: Ints) -> None:
+        for name, values in members.items():
+            bad = ~np.isfinite(values)
             if bad.any():
                 raise InputError(
                     self.path,
-                    f"ParticleFlowCandidate.{theirs}",
-                    f"has NaN or infinite values (first: entry {first + found.event[bad][0]})",
+                    f"{branch}.{name}",
+                    f"has NaN or infinite values (first: entry {entries[bad][0]})",
                     "Make the file again without these events",
                 )
-        return found
 
 
 @contextmanager
@@ -234,6 +243,11 @@ def _columns(arrays: Any, branch: str) -> tuple[Ints, Columns]:
     return np.concatenate([[0], np.cumsum(counts)]), flat
 
 
+def _owners(offsets: Ints) -> Ints:
+    """Return the number of each entry's event."""
+    return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+
+
 def _events(offsets: Ints, flat: Columns) -> Events:
     """Return event records: as Pythia's, without the entry for the event as a whole.
 
@@ -259,7 +273,7 @@ def _candidates(offsets: Ints, flat: Columns, position_eta: bool) -> Candidates:
     values = {name: flat[name].astype(np.float64) for name in BRANCHES["ParticleFlowCandidate"]}
     eta = np.arcsinh(values["CtgTheta"])
     return Candidates(
-        event=np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)),
+        event=_owners(offsets),
         pid=flat["PID"].astype(np.int64),
         charge=values["Charge"],
         pt=values["PT"],

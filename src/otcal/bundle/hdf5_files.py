@@ -124,12 +124,12 @@ def _slices(rows: int, chunk: int) -> Iterator[slice]:
 def _extend_group(path: Path, group: h5py.Group, request: Request) -> None:
     sets = {name: node for name, node in group.items() if isinstance(node, h5py.Dataset)}
     request.check(path, list(group))
-    for name, column in request.columns.items():
+    for column in request.needed:
         if column not in sets:
-            raise InputError(path, column, "is not a data set", f"Name the data set of {name}")
+            raise InputError(path, column, "is not a data set", "Name another one")
         if not sets[column].shape:
-            raise InputError(path, column, "is a single value", f"Name the data set of {name}")
-    lengths = {column: len(sets[column]) for column in request.columns.values()}
+            raise InputError(path, column, "is a single value", "Name another one")
+    lengths = {column: len(sets[column]) for column in request.needed}
     if len(set(lengths.values())) > 1:
         raise InputError(path, group.name, f"has columns of lengths {lengths}", "Choose one table")
     rows = next(iter(lengths.values()))
@@ -140,10 +140,13 @@ def _extend_group(path: Path, group: h5py.Group, request: Request) -> None:
     }
     for piece in _slices(rows, request.chunk):
         with readable(path, *_UNREADABLE):
-            read = {name: sets[column][piece] for name, column in request.columns.items()}
-        given = {name: request.check_values(path, name, values) for name, values in read.items()}
-        for name, values in request.compute(given).items():
+            read = {column: sets[column][piece] for column in request.needed}
+        for name, values in request.compute(_inputs(path, read, request)).items():
             new[name][piece] = values
+
+
+def _inputs(path: Path, rows: Columns | NDArray[Any], request: Request) -> Columns:
+    return request.inputs(path, lambda column, _: rows[column])
 
 
 def _replace(path: Path, file: h5py.File, name: str, request: Request) -> None:
@@ -188,10 +191,7 @@ def _wider(kind: np.dtype[Any], new: dict[str, NDArray[Any]]) -> np.dtype[Any]:
 
 
 def _widened(path: Path, rows: NDArray[Any], kind: np.dtype[Any], request: Request) -> NDArray[Any]:
-    given = {
-        name: request.check_values(path, name, rows[column])
-        for name, column in request.columns.items()
-    }
+    given = _inputs(path, rows, request)
     result = np.empty(rows.shape, kind)
     for field in rows.dtype.names or ():
         result[field] = rows[field]

@@ -44,12 +44,7 @@ def rewrite(source: Path, output: Path, request: Request) -> None:
 def _extended(
     path: Path, batch: pa.RecordBatch, schema: pa.Schema, request: Request
 ) -> pa.RecordBatch:
-    given = {
-        name: request.check_values(
-            path, name, _to_numpy(batch.column(column), request.widths[name])
-        )
-        for name, column in request.columns.items()
-    }
+    given = request.inputs(path, lambda column, width: _to_numpy(batch.column(column), width))
     new = [_to_arrow(values) for values in request.compute(given).values()]
     return pa.record_batch([*batch.columns, *new], schema=schema)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import full
+from otcal.samples.columns import numbered
 
 CHUNK = 65_536
 """Most rows of a table that are in memory at once."""
@@ -25,7 +26,8 @@ class Request:
     Attributes
     ----------
     columns
-        Names that `compute` knows its inputs by, and the names of the file's columns.
+        Names that `compute` knows its inputs by, and the names of the file's columns; an input of
+        several numbers may be as many columns, ``z_{0..127}``.
     widths
         Numbers per jet in each of them.
     compute
@@ -60,18 +62,27 @@ class Request:
         InputError
             Names file and column.
         """
-        for name, column in self.columns.items():
-            if column not in present:
+        for name, width in self.widths.items():
+            columns = numbered(self.columns[name])
+            for column in columns:
+                if column not in present:
+                    raise InputError(
+                        path,
+                        column,
+                        "column is missing",
+                        f"Name the column that holds {name} (--columns {name}=…, --label …); "
+                        f"there are: {_listed(present)}",
+                    )
+                if list(present).count(column) > 1:
+                    raise InputError(
+                        path, column, "is there more than once", "Name a column that is there once"
+                    )
+            if len(columns) not in (1, width):
                 raise InputError(
                     path,
-                    column,
-                    "column is missing",
-                    f"Name the column that holds {name} (--columns {name}=…, --label …); "
-                    f"there are: {_listed(present)}",
-                )
-            if list(present).count(column) > 1:
-                raise InputError(
-                    path, column, "is there more than once", "Name a column that is there once"
+                    self.columns[name],
+                    f"are {len(columns)} columns",
+                    f"{name} takes {_numbers(width)} per jet",
                 )
         for column in self.empty():
             if column in present:
@@ -79,27 +90,41 @@ class Request:
                     path, column, "exists already", "Choose another --prefix for the new columns"
                 )
 
-    def check_values(self, path: Path, name: str, values: NDArray[Any]) -> NDArray[Any]:
-        """Return the values of an input when they are numbers of the expected width.
+    @property
+    def needed(self) -> dict[str, int]:
+        """Columns of the file that are read, and the numbers per jet in each."""
+        found: dict[str, int] = {}
+        for name, width in self.widths.items():
+            columns = numbered(self.columns[name])
+            found |= dict.fromkeys(columns, width if len(columns) == 1 else 1)
+        return found
+
+    def inputs(
+        self, path: Path, read: Callable[[str, int], NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        """Return the inputs of some jets.
+
+        Parameters
+        ----------
+        path
+            The file.
+        read
+            Function of the name of a column, and the numbers per jet in it, to its values.
 
         Raises
         ------
         InputError
-            Names file and column.
+            For values that are no numbers, or too many or few; names file and column.
         """
-        width = self.widths[name]
-        shape = () if width == 1 else (width,)
-        if values.dtype.kind not in "biuf" or values.shape[1:] != shape:
-            found = (
-                f"{values.dtype} of shape {values.shape[1:]}" if values.ndim > 1 else values.dtype
-            )
-            raise InputError(
-                path,
-                self.columns[name],
-                f"has values of {found}",
-                f"{name} takes {'one number' if width == 1 else f'{width} numbers'} per jet",
-            )
-        return values
+        needed = self.needed
+        found = {}
+        for name in self.widths:
+            parts = [
+                _checked(path, name, column, read(column, needed[column]), needed[column])
+                for column in numbered(self.columns[name])
+            ]
+            found[name] = parts[0] if len(parts) == 1 else np.stack(parts, axis=1)
+        return found
 
 
 @contextmanager
@@ -143,6 +168,20 @@ def choose(path: Path, names: Iterable[str], wanted: str | None, what: str) -> s
     if len(names) != 1:
         raise InputError(path, what, f"can be any of {_listed(names)}", "Choose one with --table")
     return names[0]
+
+
+def _checked(path: Path, name: str, column: str, values: NDArray[Any], width: int) -> NDArray[Any]:
+    shape = () if width == 1 else (width,)
+    if values.dtype.kind not in "biuf" or values.shape[1:] != shape:
+        found = f"{values.dtype} of shape {values.shape[1:]}" if values.ndim > 1 else values.dtype
+        raise InputError(
+            path, column, f"has values of {found}", f"{name} takes {_numbers(width)} per jet"
+        )
+    return values
+
+
+def _numbers(width: int) -> str:
+    return "one number" if width == 1 else f"{width} numbers"
 
 
 def _listed(names: Iterable[str]) -> str:

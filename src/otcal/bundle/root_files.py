@@ -117,7 +117,7 @@ def _write_tree(
     with _readable(path):
         counters, entries = _counters(tree), tree.num_entries
     kept = [branch for branch in kept if branch not in counters.values()]
-    wanted = list(request.columns.values()) if added else []
+    wanted = list(request.needed) if added else []
     written = None
     for start in range(0, max(entries, 1), request.chunk):  # once for an empty tree, too
         with _readable(path):
@@ -163,7 +163,9 @@ def _begin(
     for branch, kind in types.items():
         if kind is None:
             found = ak.type(arrays[branch]).content
-            raise InputError(path, branch, f"is of {found}, which uproot cannot write", _BESIDE)
+            there = branch in tree
+            remedy = _BESIDE if there else "Give a tree with one jet per entry, or an RNTuple"
+            raise InputError(path, branch, f"is of {found}, which uproot cannot write", remedy)
 
     def counter(branch: str) -> str:
         """Return the name of a jagged branch's counter: its own, or one that is free."""
@@ -193,26 +195,25 @@ def _kind(array: Any) -> Any:
 
 def _computed(path: Path, rows: Any, request: Request) -> dict[str, Any]:
     """Return the new branches of some entries, jagged when the inputs are."""
-    arrays = {name: rows[column] for name, column in request.columns.items()}
-    jagged = [name for name, array in arrays.items() if _is_jagged(array, request.widths[name])]
+    needed = request.needed
+    arrays = {column: rows[column] for column in needed}
+    jagged = [column for column, width in needed.items() if _is_jagged(arrays[column], width)]
     counts = None
     if jagged:
         counts = ak.num(arrays[jagged[0]])
-        for name in arrays:
-            same = name in jagged and bool(ak.all(ak.num(arrays[name]) == counts))
+        for column, array in arrays.items():
+            same = column in jagged and bool(ak.all(ak.num(array) == counts))
             if not same:
                 raise InputError(
                     path,
-                    request.columns[name],
-                    f"has other lengths than {request.columns[jagged[0]]}",
+                    column,
+                    f"has other lengths than {jagged[0]}",
                     "Name branches of the same jets",
                 )
-        arrays = {name: ak.flatten(array) for name, array in arrays.items()}
-    given = {
-        name: request.check_values(path, name, _to_numpy(path, array, name, request))
-        for name, array in arrays.items()
-    }
-    new = request.compute(given)
+        arrays = {column: ak.flatten(array) for column, array in arrays.items()}
+    new = request.compute(
+        request.inputs(path, lambda column, width: _to_numpy(path, arrays[column], column, width))
+    )
     if counts is None:
         return dict(new)
     return {name: ak.unflatten(values, counts) for name, values in new.items()}
@@ -226,14 +227,14 @@ def _is_jagged(array: Any, width: int) -> bool:
     return width == 1 or isinstance(kind.content, ak.types.ListType | ak.types.RegularType)
 
 
-def _to_numpy(path: Path, array: Any, name: str, request: Request) -> NDArray[Any]:
+def _to_numpy(path: Path, array: Any, column: str, width: int) -> NDArray[Any]:
     try:
         return np.asarray(ak.to_numpy(array, allow_missing=False))
     except ValueError as error:
         problem = " ".join(str(error).split())[:100]
         raise InputError(
             path,
-            request.columns[name],
+            column,
             f"is no plain array ({problem})",
-            f"{name} takes {request.widths[name]} number(s) per jet",
+            f"Needed are {width} number(s) per jet",
         ) from None

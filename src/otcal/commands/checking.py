@@ -18,13 +18,14 @@ from otcal.config.base import describe
 from otcal.config.samples import Labels, Layout
 from otcal.runtime.errors import InputError
 from otcal.samples.classes import CLASSES
+from otcal.samples.columns import numbered
 from otcal.samples.flavours import FLAVOURS
 from otcal.samples.found import Found
 from otcal.samples.ids import require_distinct
 from otcal.samples.latents import LATENT_SCHEMA, LAYERS, Kind, iterate_latents, told_kind
 from otcal.samples.readers.files import ColumnFile, HdfFile, ParquetFile, RootFile, open_columns
 from otcal.samples.readers.jets import View
-from otcal.samples.readers.latents import LATENT, LatentView, layer_columns
+from otcal.samples.readers.latents import LATENT, LatentView
 from otcal.samples.readers.outputs import (
     PROBABILITIES,
     id_column,
@@ -177,7 +178,7 @@ def _outputs(file: ColumnFile, found: Found) -> None:
         _our_latents(file, kind or Kind(), made, found)
         return
     for name, width in _rows_of_numbers(file):
-        parts = layer_columns(name)
+        parts = numbered(name)
         take = partial(Piece.matrix, names=parts)
         if not _sound(file, f"latents {name}", parts, take, found.lacks):
             continue

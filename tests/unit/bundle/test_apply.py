@@ -384,6 +384,62 @@ def test_latents_and_the_rest_of_the_head(
         assert np.isnan(found[label == 2]).all()
 
 
+@pytest.mark.parametrize("form", ["parquet", "compound", "group", "root", "jagged"])
+def test_a_latent_may_be_a_column_for_each_number(
+    latent_bundle: Path,
+    studies: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    form: str,
+) -> None:
+    source = pq.read_table(studies["latent"] / "latents/source.parquet")
+    z, label = np.stack(source["z128"].to_numpy()), source["label"].to_numpy()
+    last = z.shape[1] - 1
+    columns = {f"z_{i}": z[:, i] for i in range(last + 1)} | {"label": label}
+    suffix = {"compound": "h5", "group": "h5", "jagged": "root"}.get(form, form)
+    path, out = tmp_path / f"in.{suffix}", tmp_path / f"out.{suffix}"
+    if form == "parquet":
+        pq.write_table(pa.table(columns), path)
+    elif suffix == "h5":
+        with h5py.File(path, "w") as file:
+            if form == "group":
+                for name, values in columns.items():
+                    file[f"jets/{name}"] = values
+            else:
+                file["jets"] = np.rec.fromarrays(columns.values(), names=[*columns])
+    else:
+        branches = dict(columns)
+        if form == "jagged":
+            counts = [len(label) - 5, 0, 5]
+            branches = {name: ak.unflatten(values, counts) for name, values in columns.items()}
+        kinds = {name: ak.type(one).content for name, one in branches.items()}
+        with uproot.recreate(path) as file:
+            file.mktree("jets", kinds, counter_name=lambda name: "njets").extend(branches)
+    options = ["--table", "jets"] if suffix != "parquet" else []
+    wide = "z128=z_{0..%d}"
+    said = refused(capsys, latent_bundle, path, out, *options, "--columns", wide % (last - 1))
+    assert f"are {last} columns. z128 takes {last + 1} numbers per jet" in said
+    said = refused(capsys, latent_bundle, path, out, *options, "--columns", wide % (last + 1))
+    assert f"z_{last + 1}: column is missing" in said
+    options += [*CHUNK, "--columns", wide % last]
+    if form == "jagged":
+        said = refused(capsys, latent_bundle, path, out, *options)
+        assert "calibrated_z128: is of var * 128 * float32, which uproot cannot write" in said
+        assert "one jet per entry" in said
+        return
+    apply(latent_bundle, path, out, *options)
+    if form == "parquet":
+        found = np.stack(pq.read_table(out)["calibrated_z128"].to_numpy())
+    elif suffix == "h5":
+        with h5py.File(out) as file:
+            found = file["jets"]["calibrated_z128"][:]
+    else:
+        with uproot.open(out) as file:
+            found = file["jets"]["calibrated_z128"].array(library="np")
+    moved = TransportMap.load(studies["latent"] / "transport/map.safetensors").transport(z)
+    np.testing.assert_allclose(found[label < 2], moved[label < 2], rtol=0, atol=3e-5)
+
+
 def test_a_map_with_a_condition_is_exported_and_applied_with_it(
     studies: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from otcal.config.outputs import ReadLatentsSpec
 from otcal.config.samples import Layout
 from otcal.runtime.errors import InputError
+from otcal.samples.columns import numbered
 from otcal.samples.ids import require_distinct, require_in_all_or_none
 from otcal.samples.jets import JET_FLOATS
 from otcal.samples.latents import LAYERS, Kind, latent_writer
@@ -67,7 +67,7 @@ class LatentView:
         InputError
             When one is not there, or a range counts down.
         """
-        parts = layer_columns(self.layout.columns.get(LATENT, LATENT))
+        parts = numbered(self.layout.columns.get(LATENT, LATENT))
         for part in parts:
             if part not in self.file.columns:
                 raise missing(self.file, part, f"column is missing, which is to be {LATENT}")
@@ -127,23 +127,6 @@ class LatentView:
                 columns[name] = (factor * piece.numbers(self.names[name])).astype(np.float32)
             columns[LATENT] = fixed_size_list(piece.matrix(self.parts))
             yield pa.table(columns), len(table)
-
-
-def layer_columns(name: str) -> list[str]:
-    """Return the columns of a layer: the one of that name, or of ``z_{0..127}`` its 128.
-
-    Raises
-    ------
-    InputError
-        When the range counts down.
-    """
-    found = re.search(r"\{(\d+)\.\.(\d+)\}", name)
-    if found is None:
-        return [name]
-    numbers = range(int(found[1]), int(found[2]) + 1)
-    if not numbers:
-        raise InputError("columns", name, "counts down", "Swap the numbers")
-    return [f"{name[: found.start()]}{n}{name[found.end() :]}" for n in numbers]
 
 
 def write_latents(

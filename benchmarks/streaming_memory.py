@@ -26,16 +26,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
+import uproot
 import yaml
 from numpy.typing import NDArray
+from pyarrow.parquet import ParquetFile
 
 from apply_throughput import latent_bundle
 from otcal.bundle.card import write_card
@@ -70,7 +74,10 @@ STEPS = (
     "fit_map",
     "build_regions",
     "apply",
+    "apply_root",
+    "apply_hdf5",
 )
+NTUPLES = {"apply_root": "root", "apply_hdf5": "h5"}
 CONSTITUENTS = 2
 JET_FEATURES = ("pt", "eta")
 INTERVAL_S = 0.01
@@ -198,6 +205,29 @@ def make_bundle(directory: Path) -> None:
     write_card(directory, latent_bundle(directory, x))
 
 
+def make_ntuple(path: Path, latents: Path) -> None:
+    """Write labels and latents of another file to a ROOT tree or an HDF5 table."""
+    kind = np.dtype([("label", np.int8), ("z128", np.float32, (128,))])
+    with ParquetFile(latents) as file, ExitStack() as stack:
+        rows = file.metadata.num_rows
+        if path.suffix == ".h5":
+            table = stack.enter_context(h5py.File(path, "w")).create_dataset("jets", (rows,), kind)
+        else:
+            tree = stack.enter_context(uproot.recreate(path)).mktree(
+                "jets", {name: kind[name] for name in kind.names or ()}
+            )
+        start = 0
+        for batch in file.iter_batches(ROW_GROUP, columns=["label", "z128"]):
+            label, z = batch["label"].to_numpy(), batch["z128"].flatten().to_numpy()
+            if path.suffix == ".h5":
+                piece = np.empty(len(label), kind)
+                piece["label"], piece["z128"] = label, z.reshape(-1, 128)
+                table[start : start + len(label)] = piece
+            else:
+                tree.extend({"label": label, "z128": z.reshape(-1, 128)})
+            start += len(label)
+
+
 def make_weights(path: Path, jets: int) -> None:
     """Write a weight for each source jet."""
     with tables.table_writer(path, WEIGHT_SCHEMA, {}) as writer:
@@ -233,7 +263,7 @@ def prepare(root: Path, jets: int, steps: Sequence[str]) -> None:
     needed = set(steps) - {"build_regions", "export_latents"}
     if needed:
         make_latents(root / "source.parquet", jets, 1)
-    if needed - {"calibrate", "apply"}:
+    if needed - {"calibrate", "apply", *NTUPLES}:
         make_latents(root / "target.parquet", jets, 2)
         # What calibrate writes is read by the others; without it, another sample stands for it.
         if "calibrate" not in steps:
@@ -245,8 +275,11 @@ def prepare(root: Path, jets: int, steps: Sequence[str]) -> None:
     if "export_latents" in steps:
         make_jets(root / "jets_0.parquet", jets)
         make_tagger(root / "full.safetensors")
-    if "apply" in steps:
+    if {"apply", *NTUPLES} & needed:
         make_bundle(root / "bundle")
+    for step, suffix in NTUPLES.items():
+        if step in needed:
+            make_ntuple(root / f"source.{suffix}", root / "source.parquet")
 
 
 def commands(root: Path, step: str, settings: Settings) -> list[list[str]]:
@@ -259,9 +292,10 @@ def commands(root: Path, step: str, settings: Settings) -> list[list[str]]:
         call = [sys.executable, "-m", f"otcal.steps.{module}", "--spec", spec, "--threads", "1"]
         return [*call, *map(str, options)]
 
-    if step == "apply":
-        call = [sys.executable, "-m", "otcal", "apply", str(root / "bundle"), sample["source"]]
-        return [[*call, str(root / "applied.parquet")]]
+    if step == "apply" or step in NTUPLES:
+        suffix = NTUPLES.get(step, "parquet")
+        files = [str(root / f"{name}.{suffix}") for name in ("source", "applied")]
+        return [[sys.executable, "-m", "otcal", "apply", str(root / "bundle"), *files]]
     if step == "export_latents":
         paths = "--jets", root / "jets_0.parquet", "--tagger", root / "full.safetensors"
         output = "--output", root / "exported.parquet", "--device", "cpu"

@@ -20,19 +20,22 @@ HELD = 1064  # bytes per jet of the latents of a sample
 MOST = 400
 """Bytes per jet, which also covers the 60 MB by which buffers of the libraries vary."""
 STREAMING = ("export_latents", "calibrate", "tabulate_latents", "reweight", "apply")
+NTUPLES = ("apply_root", "apply_hdf5")
+NTUPLE_SIZES = (100_000, 350_000)  # of pieces of 65,536 jets, which smaller files don't fill
 
 
 @pytest.fixture(scope="module")
 def per_jet(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
     """Bytes of anonymous memory per jet of each step."""
     rows = []
-    for jets in SIZES:
-        rows += run(jets, STREAMING, tmp_path_factory.mktemp(f"jets{jets}"))
+    for steps, sizes in ((STREAMING, SIZES), (NTUPLES, NTUPLE_SIZES)):
+        for jets in sizes:
+            rows += run(jets, steps, tmp_path_factory.mktemp(f"jets{jets}"))
     table = growth(pd.DataFrame(rows))
     return dict(zip(table["step"], table["bytes_per_jet"], strict=True))
 
 
-@pytest.mark.parametrize("step", STREAMING)
+@pytest.mark.parametrize("step", [*STREAMING, *NTUPLES])
 def test_a_step_does_not_hold_its_jets(per_jet: dict[str, float], step: str) -> None:
     assert per_jet[step] < MOST
 

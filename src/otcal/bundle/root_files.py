@@ -70,7 +70,7 @@ def _readable(path: Path) -> AbstractContextManager[None]:
 
 def _open(path: Path) -> Any:
     with _readable(path):
-        file = uproot.open(path)
+        file = uproot.open(path, array_cache=None)  # every piece is read once
         end, size = file.file.fEND, path.stat().st_size
         if size < end:
             raise OSError(f"it has {size} of {end} bytes")

@@ -21,6 +21,28 @@ PAGES = [
 ]
 Node = dict[str, Any]
 
+RUN_BY = {
+    r"make (figures|test|smoke|validation|cluster|resume)( .*)?": __file__,
+    r"otcal (export results/simplex|apply bundle) .*": "unit/bundle/test_guide.py",
+    r"otcal check (data|--layout) ?.*": "unit/samples/test_own_data.py",
+    r"python -m otcal\.steps\.simulate_delphes .*|mkdir shard": "unit/simulation/test_delphes.py",
+    r"snakemake --cores all --sdm conda": "workflow/test_delphes.py",
+    r"snakemake --cores all --configfile .*public_data\.yaml": "workflow/test_own_jets.py",
+    r"otcal (check|apply|export) .*results/smoke.*": "workflow/test_smoke.py",
+    r"snakemake --cores 2 --dry-run .*|python -m otcal\.steps\.fit_map --help": (
+        "workflow/test_smoke.py"
+    ),
+    r"snakemake --profile profiles/slurm .*": "slurm/test_slurm.py",
+    r"python -m otcal\.cluster resume .*": "slurm/test_slurm.py",
+    r"python -m otcal\.cluster cancel": "unit/test_cluster.py",
+    r"python benchmarks/transport_accuracy\.py .*": "unit/benchmarks/test_command.py",
+    # They make the environment of the tests, or one like it.
+    r"git clone .*|python3 -m venv .*|pip install -e .*": "unit/test_environments.py",
+    # Several nodes; with processes of one node:
+    r"head=.*|srun .* -m otcal\.steps\.train_tagger .*": "steps/test_tagger_steps.py",
+}
+"""Which tests run the commands of the guide, as they are or with smaller samples."""
+
 
 def text(page: Path) -> str:
     return page.read_text(encoding="utf-8")
@@ -96,6 +118,14 @@ def test_every_figure_is_explained() -> None:
 def test_every_page_is_listed() -> None:
     listed = set(re.findall(r"\]\((\w+\.md)\)", text(ROOT / "docs/README.md")))
     assert listed == {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+
+
+def test_every_command_has_a_test() -> None:
+    lines = {line.strip() for page in PAGES for line in commands(page)} - {""}
+    runs = {line: [one for one in RUN_BY if re.fullmatch(one, line)] for line in lines}
+    assert {line for line, found in runs.items() if len(found) != 1} == set()
+    assert {one for found in runs.values() for one in found} == set(RUN_BY)
+    assert all((ROOT / "tests" / name).is_file() for name in RUN_BY.values())
 
 
 def test_make_targets_do_what_the_guide_says() -> None:

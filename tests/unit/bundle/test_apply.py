@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import shutil
 import subprocess
@@ -650,6 +651,11 @@ def test_what_does_not_fit_is_named(
     assert "Choose one with --table" in message
     message = refused(capsys, bundle, tmp_path / "in.h5", tmp_path / "out.root")
     assert "out.root: suffix" in message
+    shutil.copytree(bundle, tmp_path / "older")
+    card = read_json(tmp_path / "older/card.json")
+    (tmp_path / "older/card.json").write_text(json.dumps({**card, "format": "otcal.bundle/1"}))
+    message = refused(capsys, tmp_path / "older", tmp_path / "in.parquet", out)
+    assert 'card.json: format: is "otcal.bundle/1", this version' in message
     message = refused(capsys, bundle, tmp_path / "none.h5", tmp_path / "out.h5")
     assert "none.h5: file: does not exist" in message
     message = refused(capsys, bundle, tmp_path / "in.csv", tmp_path / "out.csv")

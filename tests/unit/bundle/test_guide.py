@@ -48,6 +48,22 @@ def write_jets() -> None:
         file.mktree("tree", {name: one.dtype for name, one in columns.items()}).extend(columns)
 
 
+def test_the_readme(
+    studies: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("results").mkdir()
+    Path("results/simplex").symlink_to(studies["simplex"])
+    write_jets()
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^otcal (.*)$", readme, re.MULTILINE)
+    assert [one.partition(" ")[0] for one in commands] == ["export", "apply"]
+    for command in commands:
+        main(shlex.split(command))
+    with uproot.open("calibrated.root") as file:
+        assert np.isfinite(file["tree"]["calibrated_p_b"].array(library="np")).all()
+
+
 def test_the_guide(
     studies: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -40,6 +42,7 @@ from otcal.simulation.output import labelled_jets
 from otcal.simulation.shard import write_shard
 from otcal.simulation.variations import resolution_growth
 from otcal.steps import simulate_delphes
+from support.checkout import ROOT
 from support.delphes import evaluate, install, read_card, write_delphes
 
 PIDS = {"charged_hadron": 211, "electron": -11, "muon": 13}
@@ -440,6 +443,20 @@ def test_the_step_runs_delphes_until_it_has_its_jets(
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "jets", "kept"]
     assert [path.name for path in output.parent.iterdir()] == ["0.parquet"]
+
+
+def test_the_guide_s_shard_by_hand(
+    stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guide = (ROOT / "docs/own_data.md").read_text(encoding="utf-8")
+    made, line = re.findall(r"^(?:mkdir|python -m otcal\.steps\.simulate_delphes) .*$", guide, re.M)
+    monkeypatch.chdir(tmp_path)
+    for command in (made, line):
+        name, *arguments = shlex.split(command)
+        subprocess.run([sys.executable if name == "python" else name, *arguments], check=True)
+    assert pq.read_metadata("shard/jets.parquet").num_rows == 100
+    suffixes = {path.suffix for path in Path("shard").iterdir()}
+    assert suffixes == {".parquet", ".cmnd", ".tcl", ".log"}
 
 
 @pytest.mark.parametrize("link", [False, True])

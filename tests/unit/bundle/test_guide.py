@@ -48,13 +48,17 @@ def write_jets() -> None:
         file.mktree("tree", {name: one.dtype for name, one in columns.items()}).extend(columns)
 
 
-def test_the_readme(
-    studies: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def finished(studies: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be where a study is finished, and jets are in files of all kinds."""
     monkeypatch.chdir(tmp_path)
     Path("results").mkdir()
     Path("results/simplex").symlink_to(studies["simplex"])
     write_jets()
+
+
+@pytest.mark.usefixtures("finished")
+def test_the_readme() -> None:
     readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"^otcal (.*)$", readme, re.MULTILINE)
     assert [one.partition(" ")[0] for one in commands] == ["export", "apply"]
@@ -64,13 +68,8 @@ def test_the_readme(
         assert np.isfinite(file["tree"]["calibrated_p_b"].array(library="np")).all()
 
 
-def test_the_guide(
-    studies: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("results").mkdir()
-    Path("results/simplex").symlink_to(studies["simplex"])
-    write_jets()
+@pytest.mark.usefixtures("finished")
+def test_the_guide() -> None:
     commands = [line for block in blocks("sh") for line in block.splitlines()]
     assert len(commands) == 6
     for command in commands:

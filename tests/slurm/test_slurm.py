@@ -23,6 +23,7 @@ from support.slurm import (
     accounting,
     ended,
     eventually,
+    held_steps,
     needs_slurm,
     products,
     running_step,
@@ -135,9 +136,9 @@ def test_cancelled_training_goes_on_with_two_gpus(
     project = without("simplex/tagger")
     model = ("--set-resources", "train_tagger:gpu_model=toy")
     run = submit(project, *TRAIN, *model, "--config", "simplex={tagger: {gpus: 2}}")
-    step = running_step(project.path, "train_tagger")
+    running_step(project.path, "train_tagger")
     eventually("a checkpoint", (project.path / CHECKPOINT).exists)
-    slurm("scontrol", "suspend", step.job)  # so that it does not end before it is cancelled
+    step = held_steps(project.path, "train_tagger")[0]
     slurm("scancel", step.job)
     run.finish()
     jobs = ended(project.path)
@@ -195,9 +196,9 @@ def test_job_over_its_time_gets_more(
 ) -> None:
     project = without("simplex/jets")
     run = submit(project, SHARDS[0], *SINGLE)
-    step = running_step(project.path, "simulate")
-    step.process.suspend()  # a step that hangs
-    (asked,) = (int(job.minutes) for job in accounting(project.path))
+    (step,) = held_steps(project.path, "simulate")  # a step that hangs
+    (job,) = eventually("the job's record", lambda: accounting(project.path))
+    asked = int(job.minutes)
     # Limits are whole minutes; the end of a running job can be set to the second.
     slurm("scontrol", "update", f"jobid={step.job}", "EndTime=now+1seconds")
     run.finish()
@@ -213,8 +214,9 @@ def test_controller_restarts_under_a_group_of_shards(
 ) -> None:
     project = without("simplex/jets")
     run = submit(project, *SHARDS)
-    running_step(project.path, "simulate")
+    (step,) = held_steps(project.path, "simulate")
     subprocess.run([CLUSTER, "restart-controller"], check=True)
+    step.process.resume()
     run.finish()
     (job,) = ended(project.path)
     assert (job.state, job.comment) == ("COMPLETED", "rule_shards_simulate")
@@ -230,9 +232,10 @@ def test_drained_node_finishes_its_job_and_goes_on_later_without_gpus(
 ) -> None:
     project = without("simplex/tagger")
     run = submit(project, *TRAIN, "--config", "device=cpu")
-    step = running_step(project.path, "fit_preprocessing")
+    (step,) = held_steps(project.path, "fit_preprocessing")
     node = slurm("sinfo", "--noheader", "--format=%n").split()[0]
     slurm("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
+    step.process.resume()
     try:
         waiting = eventually(
             "a job that waits for the node",
@@ -256,8 +259,8 @@ def test_resume_after_sigkill_cancels_its_own_orphans_first(
     project, other = without("simplex/jets"), without("simplex/jets", to="other")
     killed = submit(project, *SHARDS, *SINGLE)
     neighbour = submit(other, SHARDS[0], *SINGLE, "--set-resources", "simulate:runtime=60")
-    running_step(project.path, "simulate")
-    running_step(other.path, "simulate").process.suspend()
+    held_steps(project.path, "simulate", jobs=len(SHARDS))
+    (theirs,) = held_steps(other.path, "simulate")
     resume = ("python", "-m", "otcal.cluster", "resume")
 
     alive = submit(project, *SHARDS, *SINGLE, command=resume)
@@ -265,8 +268,6 @@ def test_resume_after_sigkill_cancels_its_own_orphans_first(
     assert "is still running here" in alive.output.read_text()
     assert str(killed.process.pid) in alive.output.read_text()
 
-    for job in accounting(project.path):
-        slurm("scontrol", "suspend", job.number)  # so that none ends before it is cancelled
     killed.process.send_signal(signal.SIGKILL)
     killed.process.wait()
     refused = submit(project, *SHARDS, *SINGLE)
@@ -283,8 +284,8 @@ def test_resume_after_sigkill_cancels_its_own_orphans_first(
     assert len(again) == len(SHARDS)
     assert products(project, "simplex/jets") == products(reference, "simplex/jets")
 
-    (theirs,) = accounting(other.path)
-    assert theirs.state == "RUNNING"
-    running_step(other.path, "simulate").process.resume()
+    (untouched,) = accounting(other.path)
+    assert untouched.state == "RUNNING"
+    theirs.process.resume()
     neighbour.finish()
     assert (other.path / SHARDS[0]).read_bytes() == (reference.path / SHARDS[0]).read_bytes()

@@ -96,20 +96,34 @@ class Step:
     process: psutil.Process
 
 
+def running_steps(directory: Path, name: str) -> list[Step]:
+    """Return the processes of ``otcal.steps.<name>`` in Slurm jobs of a directory."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = process.cmdline()
+            if f"otcal.steps.{name}" in words and process.cwd() == str(directory):
+                found.append(Step(process.environ()["SLURM_JOB_ID"], process))
+        except psutil.Error:
+            continue
+    return found
+
+
 def running_step(directory: Path, name: str) -> Step:
     """Wait for a process of ``otcal.steps.<name>`` in a Slurm job of a directory."""
+    return eventually(f"step {name} in {directory}", lambda: running_steps(directory, name))[0]
 
-    def look() -> Step | None:
-        for process in psutil.process_iter():
-            try:
-                words = process.cmdline()
-                if f"otcal.steps.{name}" in words and process.cwd() == str(directory):
-                    return Step(process.environ()["SLURM_JOB_ID"], process)
-            except psutil.Error:
-                continue
-        return None
 
-    return eventually(f"step {name} in {directory}", look)
+def held_steps(directory: Path, name: str, jobs: int = 1) -> list[Step]:
+    """Suspend the processes of a step as they come, in so many jobs; else they end too soon."""
+
+    def look() -> list[Step] | None:
+        steps = running_steps(directory, name)
+        for step in steps:
+            step.process.suspend()
+        return steps if len({step.job for step in steps}) == jobs else None
+
+    return eventually(f"step {name} in {jobs} jobs of {directory}", look)
 
 
 def waits(step: Step, number: signal.Signals) -> bool:

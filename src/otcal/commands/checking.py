@@ -26,12 +26,7 @@ from otcal.samples.latents import LATENT_SCHEMA, LAYERS, Kind, iterate_latents, 
 from otcal.samples.readers.files import ColumnFile, HdfFile, ParquetFile, RootFile, open_columns
 from otcal.samples.readers.jets import View
 from otcal.samples.readers.latents import LATENT, LatentView
-from otcal.samples.readers.outputs import (
-    PROBABILITIES,
-    id_column,
-    iterate_scores,
-    normalised,
-)
+from otcal.samples.readers.outputs import PROBABILITIES, id_column, iterate_scores, normalised
 from otcal.samples.readers.pieces import Piece, require_unweighted, weight_column
 from otcal.samples.scores import score_schema
 from otcal.samples.tables import read_provenance, to_numpy

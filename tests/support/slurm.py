@@ -198,14 +198,11 @@ class Submitter:
 
 
 def products(checkout: Checkout, *names: str) -> dict[str, bytes]:
-    """Return the bytes of the files below directories of the results (no logs, no benchmarks).
-
-    Without hidden files: a writer that is killed can leave one, which nothing reads.
-    """
+    """Return the bytes of the files below directories of the results (no logs, no benchmarks)."""
     base = checkout.path / "results/smoke"
     return {
         str(path.relative_to(base)): path.read_bytes()
         for name in names
         for path in sorted((base / name).rglob("*"))
-        if path.is_file() and not path.name.startswith(".")
+        if path.is_file()
     }

@@ -24,17 +24,18 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says when a file may not grow: full disk, full quota, `ulimit -f`."""
 
 ABANDONED_S = 86_400.0
-"""A temporary file of another machine that nobody has written to for this long is nobody's."""
+"""A temporary directory of another machine that nobody has written to for this long is nobody's."""
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary sibling of `path` that replaces it when the block succeeds.
+    """Yield a temporary file that replaces `path` when the block succeeds.
 
-    The temporary file keeps the suffix, so that writers which look at it still work. It is flushed
-    to disk before the rename and removed when the block raises. Its name begins with a dot and
-    holds machine and process: of two that write the same path at once, the last one wins whole. A
-    process that is killed leaves it; the next one that writes the same path removes it.
+    It has the name of `path` and is in a hidden directory beside it, for writers that look at the
+    suffix, or make further files while they write. It is flushed to disk before it is moved. The
+    directory's name holds machine and process: of two that write the same path at once, the last
+    one wins whole. A process that is killed leaves it; the next one that writes the same path
+    removes it.
 
     Raises
     ------
@@ -42,21 +43,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         When there is no space for the file.
     """
     path = Path(path)
-    end = f".part{path.suffix}"
-    temporary = _beside(path, path.stem, end)
-    with full_disk_named(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for abandoned in _abandoned(path.parent, path.stem, end):
-            abandoned.unlink(missing_ok=True)
-        try:
-            yield temporary
-            with temporary.open("rb") as stream:
-                os.fsync(stream.fileno())
-            # Some writers make files that only their owner can read.
-            temporary.chmod(0o666 & ~_UMASK)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with _workspace(path) as folder:
+        temporary = folder / path.name
+        yield temporary
+        _flush(temporary)
+        # Some writers make files that only their owner can read.
+        temporary.chmod(0o666 & ~_UMASK)
+        temporary.replace(path)
 
 
 @contextmanager
@@ -72,38 +65,54 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
         When there is no space for a file in it.
     """
     path = Path(path)
-    temporary, old = (_beside(path, path.name, end) for end in (".part", ".old"))
+    old = _beside(path, ".old")
+    with _workspace(path) as temporary:
+        for abandoned in _abandoned(path, ".old"):
+            if path.exists():
+                shutil.rmtree(abandoned)
+            else:
+                abandoned.rename(path)
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                _flush(file)
+        if path.exists():
+            path.rename(old)
+        try:
+            temporary.rename(path)
+        except OSError:
+            if old.exists():
+                old.rename(path)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _workspace(path: Path) -> Iterator[Path]:
+    """Yield a new hidden directory beside `path`, which is gone after the block.
+
+    Those that dead processes have left for the same path go first.
+    """
+    temporary = _beside(path, ".part")
     with full_disk_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        for abandoned in _abandoned(path.parent, path.name, ".old"):
-            if not path.exists():
-                abandoned.rename(path)
-        for end in (".old", ".part"):
-            for abandoned in _abandoned(path.parent, path.name, end):
-                shutil.rmtree(abandoned)
+        for abandoned in _abandoned(path, ".part"):
+            shutil.rmtree(abandoned, ignore_errors=True)  # another process may be quicker
         temporary.mkdir()
         try:
             yield temporary
-            for file in temporary.rglob("*"):
-                if file.is_file():
-                    with file.open("rb") as stream:
-                        os.fsync(stream.fileno())
-            if path.exists():
-                path.rename(old)
-            try:
-                temporary.rename(path)
-            except OSError:
-                if old.exists():
-                    old.rename(path)
-                raise
-            shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _beside(path: Path, name: str, end: str) -> Path:
+def _beside(path: Path, end: str) -> Path:
     """Return a hidden sibling that tells machine and process."""
-    return path.with_name(f".{name}.{socket.gethostname()}-{os.getpid()}{end}")
+    return path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}{end}")
+
+
+def _flush(file: Path) -> None:
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())
 
 
 @contextmanager
@@ -138,27 +147,34 @@ def full(error: BaseException) -> int | None:
     return int(found[1]) if found and int(found[1]) in FULL else None
 
 
-def _abandoned(folder: Path, name: str, end: str) -> list[Path]:
-    """Return temporary files or directories, ``.<name>.<machine>-<process><end>``, of the dead."""
-    pattern = re.compile(rf"\.{re.escape(name)}\.(.+)-(\d+){re.escape(end)}")
-    paths = []
-    for entry in list(os.scandir(folder)):
-        found = pattern.fullmatch(entry.name)
-        if found is None:
+def _abandoned(path: Path, end: str) -> list[Path]:
+    """Return what `_beside` named for processes that are dead."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.(.+)-(\d+){re.escape(end)}")
+    found = []
+    for entry in list(path.parent.iterdir()):
+        match = pattern.fullmatch(entry.name)
+        if match is None:
             continue
-        try:
-            if found[1] == socket.gethostname():
-                dead = not _alive(int(found[2]))
-            else:
-                dead = time.time() - entry.stat().st_mtime > ABANDONED_S
-        except FileNotFoundError:
-            continue  # another process was quicker
+        if match[1] == socket.gethostname():
+            # This process has none yet: its number was another's.
+            dead = int(match[2]) == os.getpid() or not alive(int(match[2]))
+        else:
+            dead = time.time() - _last_written(entry) > ABANDONED_S
         if dead:
-            paths.append(Path(entry.path))
-    return paths
+            found.append(entry)
+    return found
 
 
-def _alive(process: int) -> bool:
+def _last_written(folder: Path) -> float:
+    """Return when a directory or a file in it was last written to; now if it is just going."""
+    try:
+        return max(one.stat().st_mtime for one in (folder, *folder.rglob("*")))
+    except FileNotFoundError:
+        return time.time()
+
+
+def alive(process: int) -> bool:
+    """Return whether there is a process of this number on this node."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -28,9 +29,10 @@ from otcal.runtime.files import (
 def test_the_file_appears_when_the_block_succeeds(tmp_path: Path) -> None:
     path = tmp_path / "new/deep/table.csv"
     with atomic_path(path) as temporary:
-        assert temporary.parent == path.parent
-        assert temporary.suffix == ".csv"
+        assert temporary.parent.parent == path.parent
+        assert temporary.name == path.name
         temporary.write_text("content")
+        (temporary.parent / ".tmp3Fa").write_text("what a library writes first")
         assert not path.exists()
     assert path.read_text() == "content"
     assert list(path.parent.iterdir()) == [path]
@@ -147,25 +149,40 @@ def test_what_a_killed_process_leaves_goes_with_the_next_write(
     other.kill()
     other.wait()
     (left,) = tmp_path.iterdir()
-    assert left.name.startswith(".a.")
+    assert left.name.startswith(".a.txt.")
     write_text(tmp_path / "b.txt", "another file")
     assert left.exists()
     write_text(tmp_path / "a.txt", "whole")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.txt", "b.txt"]
 
 
-def test_another_machines_leftover_goes_when_it_is_old(tmp_path: Path) -> None:
-    fresh, old = (tmp_path / f".a.node{n}-1.part.txt" for n in (1, 2))
-    for path in (fresh, old):
-        path.write_text("half")
-    yesterday = time.time() - 1.1 * ABANDONED_S
-    os.utime(old, (yesterday, yesterday))
+def leave(folder: Path, age_s: float, file_age_s: float) -> None:
+    """Make what a killed process leaves, of these ages."""
+    folder.mkdir()
+    (folder / "a.txt").write_text("half")
+    for path, age in ((folder / "a.txt", file_age_s), (folder, age_s)):
+        os.utime(path, (time.time() - age, time.time() - age))
+
+
+def test_another_machines_leftover_goes_when_nothing_was_written_to_it_for_long(
+    tmp_path: Path,
+) -> None:
+    fresh, written, old = (tmp_path / f".a.txt.node{n}-1.part" for n in (1, 2, 3))
+    leave(fresh, 0, ABANDONED_S * 1.1)
+    leave(written, ABANDONED_S * 1.1, 0)  # a large file in the making
+    leave(old, ABANDONED_S * 1.1, ABANDONED_S * 1.1)
     write_text(tmp_path / "a.txt", "whole")
-    assert sorted(p.name for p in tmp_path.iterdir()) == [fresh.name, "a.txt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [fresh.name, written.name, "a.txt"]
+
+
+def test_leftovers_of_a_process_whose_number_this_one_has_go_too(tmp_path: Path) -> None:
+    leave(tmp_path / f".a.txt.{socket.gethostname()}-{os.getpid()}.part", 0, 0)
+    write_text(tmp_path / "a.txt", "whole")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_names_that_only_look_like_leftovers_stay(tmp_path: Path) -> None:
-    names = {".a.txt", "a.node-1.part.txt", ".a.node-x.part.txt", ".ab.node-1.part.txt"}
+    names = {".a.txt", "a.txt.node-1.part", ".a.txt.node-x.part", ".ab.txt.node-1.part"}
     for name in names:
         (tmp_path / name).write_text("mine")
         os.utime(tmp_path / name, (0, 0))

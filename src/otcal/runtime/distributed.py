@@ -31,6 +31,9 @@ _PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
 _FORWARDED = (*interruption.SIGNALS, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
+STOPPING_S = 90
+"""How long stopped processes may take for their step and a checkpoint, before they are killed."""
+
 TIMEOUT_S = 3600.0
 """How long a process waits for the others: longer than the slowest of them takes to read."""
 
@@ -186,6 +189,7 @@ def launch(command: Sequence[str], processes: int) -> None:
                 rdzv_backend="c10d",
                 rdzv_endpoint="localhost:0",
                 max_restarts=0,
+                shutdown_timeout=STOPPING_S,
                 logs_specs=DefaultLogsSpecs(log_dir=logs),
                 signals_to_handle=",".join(number.name for number in _FORWARDED),
             )

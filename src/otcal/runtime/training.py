@@ -82,7 +82,7 @@ def fit(
     in rounding anyway: a continued one then differs as much as a repeated one, and no more.
 
     In a step's command, a signal that asks to stop (`otcal.runtime.interruption`) ends the fit
-    after the step that it comes in, with a checkpoint.
+    after the step or evaluation that it comes in, with a checkpoint.
 
     Parameters
     ----------
@@ -126,7 +126,8 @@ def fit(
     result = Result()
     sums: dict[str, float] = {}
     first = count = 0
-    kept = -1  # steps that the checkpoint has
+    pending = False  # an evaluation, after the last step
+    kept: tuple[int, bool] | None = None  # steps and `pending` that the checkpoint has
     known = {"code": _code_of(trainee), **(identity or {})}
     length = steps if callable(steps) else lambda: steps
     due = evaluate_every if callable(evaluate_every) else lambda n: (n + 1) % evaluate_every == 0
@@ -135,16 +136,21 @@ def fit(
         if saved is not None:
             result = _restore(checkpoint_path, saved, trainee)
             first, count, sums = saved["step"], saved["count"], saved["sums"]
-            kept = first
+            pending = saved["pending"]
+            kept = first, pending
             if team.leads:
                 log.info("%s: continues from %s after %d steps", label, checkpoint_path, first)
     team.wait()  # until all have read it, nobody replaces or removes it
+    number, saved_at = first, time.monotonic()
+    pause = _pause() if checkpoint_every_s is None else checkpoint_every_s
 
-    def save(step: int) -> None:
+    def save() -> None:
+        nonlocal kept, saved_at
         if checkpoint_path is not None and team.leads:
             tree = {
                 "identity": known,
-                "step": step,
+                "step": number,
+                "pending": pending,
                 "count": count,
                 "sums": sums,
                 "result": vars(result),
@@ -152,43 +158,46 @@ def fit(
                 "random": _random_state(),
             }
             checkpoint.save(checkpoint_path, tree)
+        kept, saved_at = (number, pending), time.monotonic()
+
+    def evaluate() -> None:
+        nonlocal sums, count, pending
+        held_out = {name: float(value) for name, value in trainee.evaluate().items()}
+        if not math.isfinite(held_out[monitor]):
+            raise FloatingPointError(f"{label}: {monitor} is {held_out[monitor]}")
+        means = {name: total / count for name, total in sums.items()}
+        result.history.append({"step": float(number), **means, **held_out})
+        sums, count, pending = {}, 0, False
+        bar.advance(0, note=f"{monitor} {held_out[monitor]:.5g}")
+        if held_out[monitor] < result.best_value:
+            result.best_value, result.best_step = held_out[monitor], number
+            result.best_weights = {
+                name: tensor.detach().cpu().clone() for name, tensor in trainee.weights().items()
+            }
 
     def over() -> bool:
         stale = patience is not None and _stale(result, monitor) >= patience
-        return stale or number >= length()
+        return not pending and (stale or number >= length())
 
-    pause = _pause() if checkpoint_every_s is None else checkpoint_every_s
-    saved_at = time.monotonic()
-    number = first
     with (
         progress(length(), label, "steps", done=first, shown=team.leads) as bar,
         interruption.deferred(checkpoint_path) as asked_to_stop,
     ):
         while not over() and not team.any(asked_to_stop()):
+            if pending:
+                evaluate()
+                continue
             for name, value in trainee.step(number).items():
                 sums[name] = sums.get(name, 0.0) + float(value)
             count += 1
-            bar.advance(total=length())
-            if due(number) or number + 1 == length():
-                held_out = {name: float(value) for name, value in trainee.evaluate().items()}
-                if not math.isfinite(held_out[monitor]):
-                    raise FloatingPointError(f"{label}: {monitor} is {held_out[monitor]}")
-                means = {name: total / count for name, total in sums.items()}
-                result.history.append({"step": float(number + 1), **means, **held_out})
-                sums, count = {}, 0
-                bar.advance(0, note=f"{monitor} {held_out[monitor]:.5g}")
-                if held_out[monitor] < result.best_value:
-                    result.best_value, result.best_step = held_out[monitor], number + 1
-                    result.best_weights = {
-                        name: tensor.detach().cpu().clone()
-                        for name, tensor in trainee.weights().items()
-                    }
             number += 1
+            bar.advance(total=length())
+            pending = due(number - 1) or number == length()
+            # Before the evaluation, which can be a long one.
             if time.monotonic() - saved_at >= pause:
-                save(number)
-                kept, saved_at = number, time.monotonic()
-        if kept != number:
-            save(number)
+                save()
+        if kept != (number, pending):
+            save()
     if not over():  # another process of the team was asked to stop
         raise SystemExit(128 + signal.SIGTERM)
     return result
@@ -215,7 +224,7 @@ def _pause() -> float:
 
 def _restore(path: Path, saved: dict[str, Any], trainee: Trainee) -> Result:
     """Put trainee and random state back as they were, and return the result so far."""
-    absent = {"step", "count", "sums", "result", "trainee", "random"} - saved.keys()
+    absent = {"step", "pending", "count", "sums", "result", "trainee", "random"} - saved.keys()
     if absent:
         raise InputError(path, min(absent), "is missing", checkpoint.START_AGAIN)
     checkpoint.check_fit(path, saved["trainee"], trainee.state())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from otcal.runtime import checkpoint, training
+from otcal.runtime import checkpoint, interruption, training
 from otcal.runtime.errors import InputError
 from otcal.runtime.training import Result, fit
 
@@ -30,14 +31,16 @@ class KilledError(Exception):
 class Regression:
     """A small network with dropout, Adam and a schedule: all kinds of state a fit can have."""
 
-    def __init__(self, seed: int = 1, dies_at: int | None = None) -> None:
+    def __init__(
+        self, seed: int = 1, dies_at: int | None = None, dies_after: int | None = None
+    ) -> None:
         torch.manual_seed(seed)
         self.net = torch.nn.Sequential(
             torch.nn.Linear(3, 8), torch.nn.Tanh(), torch.nn.Dropout(0.3), torch.nn.Linear(8, 1)
         )
         self.optimiser = torch.optim.AdamW(self.net.parameters(), lr=0.05)
         self.schedule = torch.optim.lr_scheduler.ExponentialLR(self.optimiser, 0.9)
-        self.dies_at = dies_at
+        self.dies_at, self.dies_after = dies_at, dies_after
         self.seen: list[int] = []
         self.held_out = self.batch(-1)
 
@@ -59,6 +62,8 @@ class Regression:
         return {"loss": loss.item()}
 
     def evaluate(self) -> Mapping[str, float]:
+        if self.seen[-1:] == [self.dies_after]:
+            raise KilledError
         self.net.eval()
         x, y = self.held_out
         with torch.no_grad():
@@ -148,6 +153,44 @@ def test_a_continued_fit_ends_with_the_same_bits(
     assert trainee.seen == list(range(dies_at, STEPS))
     assert bits(result) == uninterrupted[0]
     assert trainee.net[0].weight.detach().numpy().tobytes() == uninterrupted[1]
+
+
+@pytest.mark.parametrize("dies_after", [3, 7, 9])
+def test_a_fit_that_dies_in_an_evaluation_goes_on_with_it(
+    tmp_path: Path, uninterrupted: tuple[Any, bytes], dies_after: int
+) -> None:
+    path = tmp_path / "c.safetensors"
+    with pytest.raises(KilledError):
+        run(Regression(dies_after=dies_after), path)
+    trainee = Regression(seed=99)
+    assert bits(run(trainee, path)) == uninterrupted[0]
+    assert trainee.seen == list(range(dies_after + 1, STEPS))
+
+
+@pytest.mark.parametrize("step", range(STEPS))
+def test_a_signal_stops_a_fit_before_an_evaluation(
+    tmp_path: Path, uninterrupted: tuple[Any, bytes], step: int
+) -> None:
+    """Which may be too long for the time that is left."""
+
+    class Warned(Regression):
+        evaluated = 0
+
+        def step(self, number: int) -> Mapping[str, float]:
+            if number == step:
+                signal.raise_signal(signal.SIGUSR1)
+            return super().step(number)
+
+        def evaluate(self) -> Mapping[str, float]:
+            self.evaluated += 1
+            return super().evaluate()
+
+    path = tmp_path / "c.safetensors"
+    trainee = Warned()
+    with interruption.graceful(), pytest.raises(SystemExit):
+        run(trainee, path, checkpoint_every_s=1e9)
+    assert (trainee.seen[-1], trainee.evaluated) == (step, step // EVERY)
+    assert bits(run(Regression(seed=99), path)) == uninterrupted[0]
 
 
 @pytest.mark.parametrize("patience", [None, 1])

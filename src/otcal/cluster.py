@@ -1,10 +1,10 @@
 """Go on after a Snakemake that was killed while its jobs were in a Slurm cluster.
 
 Snakemake that gets SIGKILL (or whose login node goes down) leaves its jobs in the queue and a lock
-in the working directory. Started again it does not find its jobs, and submits each of them a second
-time beside the first. So they are cancelled first: this user's jobs whose working directory is
-this one and whose name starts with the profile's prefix, and no others. Run it where Snakemake was
-started, in the same directory.
+in the working directory. Unlocked and started again it would not find its jobs, and submit each of
+them a second time beside the first; the workflow refuses that. So they are cancelled first: this
+user's jobs whose working directory is this one and whose name starts with the profile's prefix, and
+no others. Run it where Snakemake was started, in the same directory.
 
     python -m otcal.cluster cancel                                cancel the jobs and unlock
     python -m otcal.cluster resume --profile profiles/slurm ...   then start snakemake again
@@ -15,20 +15,21 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
-import platform
 import re
 import shutil
 import subprocess
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
+from typing import TextIO
 
-import psutil
-
+from otcal.runtime.claim import claim, owner
 from otcal.runtime.cli import run
 from otcal.runtime.errors import InputError
+
+LOCK = Path(".snakemake/otcal.lock")
+"""Held by the Snakemake that runs in a directory, relative to which it is."""
 
 PREFIX = "otcal"
 """First part of the names of all jobs: `slurm-jobname-prefix` of the profile."""
@@ -88,77 +89,52 @@ def _slurm(*command: str) -> str:
     return done.stdout
 
 
-def live_snakemake(directory: Path) -> list[int]:
-    """Return the ids of Snakemake processes of this node that run in a directory.
-
-    Those inside Slurm jobs (``--mode remote``) do not count.
-    """
-    found = []
-    for process in psutil.process_iter():
-        try:
-            command = process.cmdline()
-            where = process.cwd()
-        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
-            continue  # another user's, or over: check_lock looks after other users
-        snakemake = any(Path(word).name == "snakemake" for word in command[:3])
-        inner = "--mode" in command and command[command.index("--mode") + 1] != "default"
-        if snakemake and not inner and Path(where) == directory.resolve():
-            found.append(process.pid)
-    return found
-
-
 def locks(directory: Path) -> list[Path]:
     """Return the files with which Snakemake locks a directory."""
     return sorted((directory / ".snakemake/locks").glob("*.lock"))
 
 
-def locking_host(directory: Path) -> str | None:
-    """Return the node where the Snakemake that made the lock was started; None if no log tells."""
-    made = min(path.stat().st_mtime for path in locks(directory))
-    logs = {
-        datetime.strptime(path.name.split(".snakemake")[0], "%Y-%m-%dT%H%M%S.%f").timestamp(): path
-        for path in (directory / ".snakemake/log").glob("*.snakemake.log")
-    }
-    before = [start for start in logs if start <= made]
-    if not before:
-        return None
-    found = re.search(r"^\s*Host: (\S+)$", logs[max(before)].read_text(), flags=re.MULTILINE)
-    return found[1] if found else None
+def check_free(directory: Path) -> None:
+    """Refuse to start where jobs of the workflow are left, which it would run a second time.
 
-
-def check_dead(directory: Path, host_gone: bool = False) -> None:
-    """Refuse where the Snakemake of a directory may be alive.
+    For a Snakemake that holds `LOCK`: the one that submitted them is dead, or its jobs are just
+    about to end.
 
     Raises
     ------
     InputError
-        When one runs here, when the lock is another user's, or when it was made on another node
-        (whose processes cannot be seen from here) and `host_gone` is not set.
+        When there are some; names them.
     """
-    alive = live_snakemake(directory)
-    if alive:
+    jobs = jobs_of(directory)
+    if jobs:
         raise InputError(
             directory,
-            "Snakemake",
-            f"is still running here, as process {', '.join(map(str, alive))}",
-            "Let it finish, or stop it with Ctrl-C or kill -INT: it cancels its jobs itself",
+            "jobs",
+            f"{_numbers(jobs)} of an earlier run here still wait or run",
+            "'make resume' or 'python -m otcal.cluster resume' cancels them first",
         )
-    made = locks(directory)
-    if not made:
-        return
-    if made[0].stat().st_uid != os.getuid():
-        owner = made[0].owner()
+
+
+def take_over(directory: Path, host_gone: bool = False) -> TextIO:
+    """Claim a directory from a Snakemake that is dead (`otcal.runtime.claim.claim`).
+
+    Raises
+    ------
+    InputError
+        When it is alive, or may be: it was started on another node, has left jobs or a lock, and
+        `host_gone` is not set.
+    """
+    path = directory / LOCK
+    last = owner(path)
+    traces = locks(directory) or jobs_of(directory)
+    if last and not last.here and traces and not host_gone:
         raise InputError(
-            made[0], "owner", f"the lock is {owner}'s", f"{owner} must cancel and unlock it"
-        )
-    host = locking_host(directory)
-    if host not in (None, platform.node()) and not host_gone:
-        raise InputError(
-            made[0],
+            path,
             "node",
-            f"Snakemake was started on {host}, and its processes cannot be seen from here",
-            f"Run this on {host}, or with --host-gone if you know that it does not run any more",
+            f"Snakemake was started as {last}, which cannot be seen from here",
+            f"Run this on {last.node}, or with --host-gone if you know that it is dead",
         )
+    return claim(path)
 
 
 def cancel(directory: Path, patience: float = PATIENCE) -> list[Job]:
@@ -222,10 +198,10 @@ def main(argv: Sequence[str] | None) -> None:
     )
     arguments, snakemake = parser.parse_known_args(argv)
     directory = Path.cwd()
-    check_dead(directory, arguments.host_gone)
-    jobs = cancel(directory)
-    print(f"cancelled {len(jobs)} jobs {_numbers(jobs)}".strip(), flush=True)
-    unlock(directory, snakemake)
+    with take_over(directory, arguments.host_gone):
+        jobs = cancel(directory)
+        print(f"cancelled {len(jobs)} jobs {_numbers(jobs)}".strip(), flush=True)
+        unlock(directory, snakemake)
     if arguments.command == "resume":
         os.execvp("snakemake", ["snakemake", *snakemake])
 

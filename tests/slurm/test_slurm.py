@@ -19,6 +19,7 @@ import pytest
 from support.checkout import SMOKE, Checkout, copy_project
 from support.slurm import (
     CLUSTER,
+    TINY,
     Submitter,
     accounting,
     ended,
@@ -265,14 +266,18 @@ def test_resume_after_sigkill_cancels_its_own_orphans_first(
 
     alive = submit(project, *SHARDS, *SINGLE, command=resume)
     assert alive.process.wait() == 2
-    assert "is still running here" in alive.output.read_text()
-    assert str(killed.process.pid) in alive.output.read_text()
+    assert f"is held by process {killed.process.pid} on " in alive.output.read_text()
 
     killed.process.send_signal(signal.SIGKILL)
     killed.process.wait()
     refused = submit(project, *SHARDS, *SINGLE)
     assert refused.process.wait() != 0  # Snakemake alone refuses: the directory is locked
     assert "Directory cannot be locked" in refused.output.read_text()
+    project.run(["snakemake", "--unlock", *SHARDS, "--configfile", *TINY])  # as it then proposes
+    refused = submit(project, *SHARDS, *SINGLE)
+    assert refused.process.wait() != 0
+    assert "of an earlier run here still wait or run" in refused.output.read_text()
+    assert len(accounting(project.path)) == len(SHARDS)
 
     submit(project, *SHARDS, *SINGLE, command=resume).finish()
     jobs = ended(project.path)

@@ -7,13 +7,13 @@ import platform
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import yaml
 
 from otcal import cluster
+from otcal.runtime.claim import Owner, claim, owner
 from otcal.runtime.errors import InputError
 
 RUN = "otcal_5e0cbf26-6a3c-4f5d-9f0e-0f1d2c3b4a59"
@@ -87,78 +87,59 @@ def test_slurm_s_own_error_is_passed_on(tmp_path: Path, monkeypatch: pytest.Monk
         cluster.jobs_of(tmp_path)
 
 
+def slurm_with(monkeypatch: pytest.MonkeyPatch, listing: str) -> None:
+    """Let Slurm list these jobs."""
+    monkeypatch.setattr(cluster, "_slurm", lambda *command: listing)
+
+
 @pytest.fixture
-def locked(tmp_path: Path) -> Path:
-    """A directory with the lock of a Snakemake on node `login2`, and logs from before and after."""
-    state = tmp_path / ".snakemake"
-    (state / "locks").mkdir(parents=True)
-    (state / "log").mkdir()
-    for minute, host in ((0, "login1"), (10, "login2"), (20, platform.node())):
-        name = f"2026-01-01T12{minute:02}00.000001.snakemake.log"
-        (state / "log" / name).write_text(f"SNAKEMAKE\n  Host: {host}\n  User: ann\n")
-    lock = state / "locks/0.input.lock"
-    lock.write_text("results/a\n")
-    made = time.mktime((2026, 1, 1, 12, 10, 30, 0, 0, -1))
-    os.utime(lock, (made, made))
+def elsewhere(tmp_path: Path) -> Path:
+    """A directory whose Snakemake was started on another node."""
+    path = tmp_path / cluster.LOCK
+    path.parent.mkdir()
+    path.write_text("process 17 on login2\n")
     return tmp_path
 
 
-def test_lock_of_another_node_needs_the_user_s_word(locked: Path) -> None:
-    assert cluster.locking_host(locked) == "login2"
-    with pytest.raises(InputError, match=r"started on login2.*--host-gone"):
-        cluster.check_dead(locked)
-    cluster.check_dead(locked, host_gone=True)
-
-
-def test_lock_of_this_node_is_no_obstacle(locked: Path) -> None:
-    made = time.time()
-    os.utime(locked / ".snakemake/locks/0.input.lock", (made, made))
-    assert cluster.locking_host(locked) == platform.node()
-    cluster.check_dead(locked)
-
-
-def test_lock_without_a_log_is_no_obstacle(locked: Path) -> None:
-    for path in (locked / ".snakemake/log").iterdir():
-        path.unlink()
-    assert cluster.locking_host(locked) is None
-    cluster.check_dead(locked)
-
-
-def test_lock_of_another_user_is_left_alone(locked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "getuid", lambda: locked.stat().st_uid + 1)
-    with pytest.raises(InputError, match="must cancel and unlock it"):
-        cluster.check_dead(locked, host_gone=True)
-
-
-@pytest.fixture
-def snakemake(tmp_path: Path) -> Path:
-    """A program of that name that only sleeps, and a directory to start it in."""
-    program = tmp_path / "bin/snakemake"
-    program.parent.mkdir()
-    program.write_text("import time\nprint('up', flush=True)\ntime.sleep(600)\n")
-    return program
-
-
-@pytest.mark.parametrize(
-    ("arguments", "counts"),
-    [((), True), (("--profile", "profiles/slurm"), True), (("--mode", "remote"), False)],
-)
-def test_living_snakemake_is_seen_in_its_directory_only(
-    snakemake: Path, tmp_path: Path, arguments: tuple[str, ...], counts: bool
+@pytest.mark.parametrize("trace", ["lock", "job"])
+def test_run_of_another_node_needs_the_user_s_word(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, trace: str
 ) -> None:
-    command = [sys.executable, str(snakemake), *arguments]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"up\n"
-            assert cluster.live_snakemake(tmp_path) == ([process.pid] if counts else [])
-            assert cluster.live_snakemake(snakemake.parent) == []
-            if counts:
-                with pytest.raises(InputError, match=f"as process {process.pid}"):
-                    cluster.check_dead(tmp_path)
-        finally:
-            process.kill()
-    assert cluster.live_snakemake(tmp_path) == []
+    """Snakemake's lock may be gone though it lives: a second one that refused has removed it."""
+    slurm_with(monkeypatch, f"11|ann|RUNNING|{RUN}|{elsewhere}\n" if trace == "job" else "")
+    if trace == "lock":
+        (elsewhere / ".snakemake/locks").mkdir()
+        (elsewhere / ".snakemake/locks/0.input.lock").touch()
+    with pytest.raises(InputError, match=r"process 17 on login2.*--host-gone"):
+        cluster.take_over(elsewhere)
+    assert owner(elsewhere / cluster.LOCK) == Owner(17, "login2")  # a refusal changes nothing
+    cluster.take_over(elsewhere, host_gone=True).close()
+    assert owner(elsewhere / cluster.LOCK) == Owner(os.getpid(), platform.node())
+
+
+def test_run_of_another_node_that_has_ended_is_no_obstacle(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slurm_with(monkeypatch, "")
+    cluster.take_over(elsewhere).close()
+
+
+def test_word_of_the_user_does_not_count_where_the_lock_tells_otherwise(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slurm_with(monkeypatch, "")
+    with claim(elsewhere / cluster.LOCK), pytest.raises(InputError, match="is held by process"):
+        cluster.take_over(elsewhere, host_gone=True)
+
+
+def test_a_start_beside_jobs_of_a_dead_run_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slurm_with(monkeypatch, "")
+    cluster.check_free(tmp_path)
+    slurm_with(monkeypatch, f"11|ann|RUNNING|{RUN}|{tmp_path}\n")
+    with pytest.raises(InputError, match=r"11 of an earlier run.*otcal\.cluster resume"):
+        cluster.check_free(tmp_path)
 
 
 def test_jobs_are_named_as_the_profile_says() -> None:

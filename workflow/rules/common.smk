@@ -8,6 +8,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from otcal import cluster
 from otcal.config.samples import FILES, shards as dataset_shards
 from otcal.config.study import load_settings
 from otcal.runtime.claim import claim
@@ -50,7 +51,9 @@ onstart:
     global CLAIM
     try:
         # Held by the running Snakemake until its end, whatever it makes; neither plans nor jobs come here.
-        CLAIM = claim(Path(".snakemake/otcal.lock"))
+        CLAIM = claim(cluster.LOCK)
+        if workflow.executor_plugin.name == "slurm":
+            cluster.check_free(Path.cwd())
     except InputError as error:
         raise WorkflowError(str(error))
 

@@ -8,17 +8,19 @@
 # PRESET=paper       settings of workflow/presets/<PRESET>.yaml on top of config.yaml; of several: PRESET="paper public_data"
 # PROFILE=slurm      another profile than profiles/slurm for cluster and resume
 # PYTHON=python3.11  interpreter to build the environment with
+# CONSTRAINTS=       build it with the newest versions that pyproject.toml allows, not those of envs/constraints.txt
 
 CORES   ?= all
 PYTHON  ?= python3
 PROFILE ?= profiles/slurm
 VENV    := .venv
+CONSTRAINTS ?= envs/constraints.txt
 RUN     := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PRESETS = $(if $(PRESET),--configfile $(PRESET:%=workflow/presets/%.yaml))
 FLOW    = $(RUN) snakemake --cores $(CORES) $(STUDY) $(PRESETS)
 CLUSTER = --profile $(PROFILE) $(STUDY) $(PRESETS)
 
-.PHONY: help figures cluster resume smoke validation test lint format schema clean
+.PHONY: help figures cluster resume smoke validation test lint format schema constraints clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -57,10 +59,15 @@ schema: $(VENV)/installed
 	$(RUN) python -m otcal.config.schema workflow/schemas/config.schema.json
 	$(RUN) python -m otcal.config.reference docs/configuration.md
 
+constraints: $(VENV)/installed
+	sed -i '/^[^#]/d' envs/constraints.txt
+	$(VENV)/bin/python -m pip list --format=freeze --exclude-editable --exclude pip --exclude setuptools --exclude wheel \
+	  | sed 's/+.*//' >> envs/constraints.txt
+
 clean:
 	rm -rf results/latent results/simplex results/smoke results/slurm_logs results/summary.json .snakemake
 
-$(VENV)/installed: pyproject.toml
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --editable ".[dev]"
+	$(VENV)/bin/python -m pip install --quiet $(CONSTRAINTS:%=--constraint %) --editable ".[dev]"
 	@touch $@

@@ -37,15 +37,12 @@ def settings(shards: int) -> tuple[dict[str, object], int]:
     return over, sum(len(study.shards(name)) for name in study.datasets)
 
 
-def plan(over: dict[str, object]) -> tuple[float, float]:
-    """Plan once; return CPU and wall-clock seconds."""
-    with tempfile.TemporaryDirectory() as directory:
-        preset = Path(directory) / "shards.yaml"
-        preset.write_text(yaml.safe_dump(over))
-        command = ["snakemake", "latent", "--dry-run", "--quiet", "all", "--configfile", preset]
-        before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-        wall, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+def plan(project: Path, preset: str) -> tuple[float, float]:
+    """Plan once with settings of a file; return CPU and wall-clock seconds."""
+    command = ["snakemake", "latent", "--dry-run", "--quiet", "all", "--configfile", preset]
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    subprocess.run(command, cwd=project, check=True, stdout=subprocess.DEVNULL)
+    wall, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall
 
 
@@ -56,7 +53,9 @@ def main() -> None:
     parser.add_argument("--shards", type=int, nargs="+", default=[10_000], help="about so many")
     for wanted in parser.parse_args().shards:
         over, shards = settings(wanted)
-        cpu, wall = plan(over)
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as preset:
+            yaml.safe_dump(over, preset)
+            cpu, wall = plan(ROOT, preset.name)
         print(f"{shards:6d} shards: {cpu:6.1f} s CPU, {wall:6.1f} s wall clock", flush=True)
 
 

@@ -15,27 +15,39 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
 ]
 
-SIZES = (30_000, 240_000)
+SIZES = (60_000, 600_000)
 HELD = 1064  # bytes per jet of the latents of a sample
-MOST = 400
-"""Bytes per jet, which also covers the 60 MB by which buffers of the libraries vary."""
-STREAMING = ("export_latents", "calibrate", "tabulate_latents", "reweight", "apply")
-NTUPLES = ("apply_root", "apply_hdf5")
-NTUPLE_SIZES = (100_000, 350_000)  # of pieces of 65,536 jets, which smaller files don't fill
+MOST = 250
+"""Bytes per jet: under 3 GB for ten million, with the 0.3 to 0.7 GB of a process that has none.
+
+What the libraries keep for later differs by 100 MB from run to run, here 185 bytes per jet.
+"""
+STREAMING = (
+    "export_latents",
+    "fit_map",
+    "calibrate",
+    "tabulate_latents",
+    "reweight",
+    "apply",
+    "apply_root",
+    "apply_hdf5",
+)
+SHUFFLING = ("train_discriminator",)
+SHUFFLED_SIZES = (300_000, 600_000)  # fewer do not fill the pieces in which folds are tested
 
 
 @pytest.fixture(scope="module")
 def per_jet(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
     """Bytes of anonymous memory per jet of each step."""
     rows = []
-    for steps, sizes in ((STREAMING, SIZES), (NTUPLES, NTUPLE_SIZES)):
+    for steps, sizes in ((STREAMING, SIZES), (SHUFFLING, SHUFFLED_SIZES)):
         for jets in sizes:
             rows += run(jets, steps, tmp_path_factory.mktemp(f"jets{jets}"))
     table = growth(pd.DataFrame(rows))
     return dict(zip(table["step"], table["bytes_per_jet"], strict=True))
 
 
-@pytest.mark.parametrize("step", [*STREAMING, *NTUPLES])
+@pytest.mark.parametrize("step", [*STREAMING, *SHUFFLING])
 def test_a_step_does_not_hold_its_jets(per_jet: dict[str, float], step: str) -> None:
     assert per_jet[step] < MOST
 

@@ -1,7 +1,8 @@
-"""Conda environments and image ask for what pyproject.toml asks for, and for nothing else."""
+"""Environments and image ask for what pyproject.toml asks for, all in the same versions."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 import shlex
 import tomllib
@@ -12,10 +13,12 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from support.checkout import ROOT
 
 ENVS = ROOT / "envs"
+CONSTRAINTS = ENVS / "constraints.txt"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -36,10 +39,12 @@ def resolved(line: str, directory: Path) -> set[str]:
 
 
 def environment(name: str) -> tuple[list[str], list[str]]:
-    """Return the packages that conda and that pip are to install."""
+    """Return the packages that conda and that pip are to install, the latter within constraints."""
     listed: list[Any] = yaml.safe_load((ENVS / name).read_text())["dependencies"]
     conda = [one for one in listed if isinstance(one, str)]
     pip = [line for one in listed if isinstance(one, dict) for line in one["pip"]]
+    if pip:
+        assert pip.pop(0) == f"--constraint {CONSTRAINTS.name}"
     return conda, pip
 
 
@@ -61,6 +66,44 @@ def test_an_environment_asks_for_the_project_s_versions(name: str, extras: set[s
     assert {re.split(r"[=<>]", one)[0] for one in conda} == {"python", "pip"}
 
 
+def pins() -> dict[str, str]:
+    """Return the version of each constraint."""
+    lines = re.findall(r"^([^#\s]+)==(\S+)$", CONSTRAINTS.read_text(), flags=re.MULTILINE)
+    return {canonicalize_name(name): version for name, version in lines}
+
+
+def test_constraints_are_within_what_the_project_asks_for() -> None:
+    pinned = pins()
+    for text in asked({"slurm", "bundle", "dev"}):
+        requirement = Requirement(text)
+        if requirement.name != PROJECT["name"]:
+            assert pinned[canonicalize_name(requirement.name)] in requirement.specifier
+
+
+def test_constraints_cover_all_that_comes_with_the_project() -> None:
+    """Of what is installed here, in whatever version."""
+    pinned, seen, left = pins(), set(), [(PROJECT["name"], frozenset({"dev", "bundle", "slurm"}))]
+    while left:
+        name, extras = left.pop()
+        seen.add((name, extras))
+        for text in importlib.metadata.requires(name) or ():
+            one = Requirement(text)
+            marker = one.marker
+            if marker and not any(marker.evaluate({"extra": extra}) for extra in extras | {""}):
+                continue
+            found = (canonicalize_name(one.name), frozenset(one.extras))
+            if found[0] != PROJECT["name"] and not found[0].startswith(("nvidia-", "cuda-")):
+                assert found[0] in pinned | {"setuptools": "", "triton": ""}, f"{name} needs it"
+            if found not in seen:
+                left.append(found)
+
+
+def test_make_installs_within_the_constraints() -> None:
+    text = (ROOT / "Makefile").read_text()
+    assert f"CONSTRAINTS ?= {CONSTRAINTS.relative_to(ROOT)}\n" in text
+    assert "$(CONSTRAINTS:%=--constraint %) --editable" in text
+
+
 def test_all_environments_have_the_same_supported_python() -> None:
     image = re.search(r"^From: python:([\d.]+)", sections(ENVS / "otcal.def")[""], re.MULTILINE)
     assert image is not None
@@ -76,10 +119,14 @@ def test_the_image_installs_what_the_environment_for_gpus_does() -> None:
     parts = sections(ENVS / "otcal.def")
     copied = dict(line.split() for line in parts["files"].splitlines() if line.strip())
     assert all((ROOT / source).exists() for source in copied)
-    needed = {"pyproject.toml", PROJECT["readme"], *PROJECT["license-files"], "src"}
+    constraints = str(CONSTRAINTS.relative_to(ROOT))
+    needed = {"pyproject.toml", PROJECT["readme"], *PROJECT["license-files"], "src", constraints}
     assert copied == {name: f"/opt/otcal/{name}" for name in needed}
     command = shlex.split(parts["post"])
     assert command[:2] == ["pip", "install"]
+    place = command.index("--constraint")
+    assert command[place + 1] == f"/opt/otcal/{constraints}"
+    del command[place : place + 2]
     targets = [word for word in command[2:] if not word.startswith("-")]
     wanted = {
         requirement

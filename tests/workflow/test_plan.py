@@ -8,6 +8,7 @@ import re
 import pytest
 import yaml
 
+import planning_time
 from otcal.config.closure import DRAWN
 from otcal.config.reference import reference
 from otcal.config.study import FEWEST, Settings, load_settings
@@ -259,3 +260,32 @@ def test_commands_do_not_grow_with_the_number_of_shards(checkout: Checkout) -> N
         assert "{0..199}" in many[step], step
         assert len(many[step]) <= len(few[step]) + 10, step
         assert len(many[step]) < 4000, step
+
+
+def test_ten_thousand_shards_are_planned_in_a_minute(checkout: Checkout) -> None:
+    """Of CPU time: other load on the machine does not count."""
+    over, shards = planning_time.settings(10_000)
+    (checkout.path / "shards.yaml").write_text(yaml.safe_dump(over))
+    seconds, _ = planning_time.plan(checkout.path, "shards.yaml")
+    assert shards >= 10_000
+    assert seconds < 60.0
+
+
+def test_memory_of_a_training_is_its_study_s_own(checkout: Checkout) -> None:
+    """Jets in memory, or on disk; once for each process."""
+    tagger = {"training": {"storage": "disk"}, "gpus": 3}
+    over = {"device": "cuda", "latent": {"tagger": tagger}, "simplex": {"tagger": {"gpus": 2}}}
+    (checkout.path / "over.yaml").write_text(yaml.safe_dump(over))
+    settings = load_settings(yaml.safe_load((ROOT / "config.yaml").read_text()))
+    found = {}
+    for name, study in (("latent", settings.latent), ("simplex", settings.simplex)):
+        target = f"results/{name}/tagger/tagger.json"
+        done = checkout.snakemake("--dry-run", target, presets=("over.yaml",))
+        assert done.returncode == 0, done.stderr[-3000:]
+        job = (done.stdout + done.stderr).split("rule train_tagger:")[1]
+        (found[name],) = re.findall(r"mem_mb=(\d+)", job)[:1]
+        shares = study.tagger.splits.fractions()
+        jets = sum(study.jets("training").values()) * (shares["train"] + shares["validation"])
+        processes, size = (3, 100) if name == "latent" else (2, 2400)
+        expected = 4000 + 4000 * processes + int(processes * jets * size / 1e6)
+        assert int(found[name]) == expected

@@ -278,18 +278,11 @@ def jet_count(*datasets, study=LATENT, share=1.0):
     return share * sum(sum(study.jets(name).values()) for name in datasets)
 
 
-def training_count(*splits):
-    """Largest number of jets, of all studies, in splits of the dataset that trains a tagger."""
-    counts = [
-        jet_count(
-            "training",
-            study=study,
-            share=sum(study.tagger.splits.fractions()[split] for split in splits),
-        )
-        for name, study in STUDIES.items()
-        if not starts_late(name)
-    ]
-    return max(counts, default=0)
+def training_count(name, *splits):
+    """Number of jets in splits of the dataset that trains a study's tagger."""
+    study = STUDIES[name]
+    shares = study.tagger.splits.fractions()
+    return jet_count("training", study=study, share=sum(shares[one] for one in splits))
 
 
 def memory(megabytes, count=0, size=0):
@@ -333,8 +326,20 @@ def training_gpus(wildcards):
     return gpus() * STUDIES[wildcards.study].tagger.gpus
 
 
-# Most processes that train a tagger together: one per GPU.
-PROCESSES = max([1] + [gpus() * study.tagger.gpus for study in STUDIES.values()])
+def preprocessing_memory(wildcards, attempt):
+    """Memory of the fit of the input transforms: at most fit_jets are kept, 1.5 kB each, joined, and columns sorted."""
+    most = STUDIES[wildcards.study].tagger.preprocessing.fit_jets
+    count = min(most, training_count(wildcards.study, "train"))
+    return memory(4000, count, 4000)(wildcards, attempt)
+
+
+def training_memory(wildcards, attempt):
+    """Memory of a training: in each process 1.2 kB per jet, held twice while they are joined; on disk their order and offsets."""
+    processes = max(1, training_gpus(wildcards))
+    stored = STUDIES[wildcards.study].tagger.training.storage
+    count = processes * training_count(wildcards.study, "train", "validation")
+    size = 2400 if stored == "memory" else 100
+    return memory(4000 + 4000 * processes, count, size)(wildcards, attempt)
 
 
 CLOSURE_JETS = LATENT.closure.selection(

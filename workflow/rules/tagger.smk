@@ -14,15 +14,7 @@ rule fit_preprocessing:
         results("{study}/benchmarks/fit_preprocessing.tsv")
     threads: 1
     resources:
-        # At most fit_jets are kept: 1.5 kB of inputs each, joined, and columns of them sorted.
-        mem_mb=memory(
-            4000,
-            min(
-                LATENT.tagger.preprocessing.fit_jets,
-                training_count("train"),
-            ),
-            4000,
-        ),
+        mem_mb=preprocessing_memory,
         runtime=minutes(60),
     params:
         spec=preprocessing_spec,
@@ -48,13 +40,7 @@ rule train_tagger:
         results("{study}/benchmarks/train_tagger.tsv")
     threads: 8
     resources:
-        # Each process: inputs of 1.2 kB per jet, held twice while they are joined; on disk they leave their orders and
-        # offsets.
-        mem_mb=memory(
-            4000 + 4000 * PROCESSES,
-            PROCESSES * training_count("train", "validation"),
-            2400 if LATENT.tagger.training.storage == "memory" else 100,
-        ),
+        mem_mb=training_memory,
         runtime=minutes(1440),
         gpu=training_gpus,
         device=SETTINGS.device,  # a resource: where it runs makes nothing stale

@@ -10,6 +10,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from otcal.config.closure import DISCRIMINANTS
 from otcal.runtime.files import sha256, write_json
 from otcal.runtime.weights import save_described
 from otcal.samples import tables
@@ -99,24 +100,44 @@ def write_tagger(path: Path) -> None:
     save_described(path, tensors, description, weights_metadata())
 
 
+def write_latents(path: Path, jet_id: NDArray, layers: dict[str, NDArray], seed: int) -> None:
+    """Write latents of three classes, dealt out by turns."""
+    rng = np.random.default_rng(seed)
+    columns = {
+        "jet_id": pa.array(jet_id),
+        "label": pa.array((np.arange(len(jet_id)) % 3).astype(np.int8)),
+        **{name: pa.array(rng.uniform(500, 1000, len(jet_id))) for name in JET_FLOATS},
+        **{
+            name: tables.fixed_size_list(values.astype(np.float32))
+            for name, values in layers.items()
+        },
+    }
+    tables.write_table(path, pa.table(columns), LATENT_SCHEMA, {})
+
+
 def write_latent_study(root: Path) -> Path:
-    """Write the files of a latent study that an export reads; return its directory."""
+    """Write the files of a latent study that an export reads; return its directory.
+
+    Its latents are all independent: what the map does to the first tells nothing about the logits.
+    """
     study = root / "latent"
     rng = np.random.default_rng(3)
-    labels = (np.arange(JETS) % 3).astype(np.int8)
-    columns = {"jet_id": pa.array(np.arange(JETS)), "label": pa.array(labels)}
-    columns |= {name: pa.array(rng.uniform(500, 1000, JETS)) for name in JET_FLOATS}
-    layers = {name: rng.normal(size=(JETS, width)) for name, width in LAYERS.items()}
-    columns |= {
-        name: tables.fixed_size_list(values.astype(np.float32)) for name, values in layers.items()
-    }
-    table = pa.table(columns)
-    tables.write_table(study / "latents/source.parquet", table, LATENT_SCHEMA, {})
-    fitted = some_map(layers["z128"], 0.5, 1)
+    source, target = (
+        {name: rng.normal(size=(JETS, width)) for name, width in LAYERS.items()} for _ in range(2)
+    )
+    calibrated = source | {"z10": source["z10"] + 0.2 * rng.normal(size=source["z10"].shape)}
+    ids = np.arange(JETS)
+    write_latents(study / "latents/source.parquet", ids, source, 4)
+    write_latents(study / "latents/calibrated.parquet", ids, calibrated, 4)
+    write_latents(study / "latents/target.parquet", JETS + ids, target, 5)
+    fitted = some_map(source["z128"], 0.5, 1)
     (study / "transport").mkdir()
     spec = {"layer": "z128", "classes": ["QCD", "Hbb"], "splits": SPLITS}
     provenance = {"spec": spec, "seed": 7}
     fitted.save(study / "transport/map.safetensors", {"layer": "z128", "provenance": provenance})
     write_tagger(study / "tagger/tagger.safetensors")
     write_json(study / "summary.json", {"latent.auc.z128.nominal.mlp": 0.9, "latent.map.uvp": 1.0})
+    measured = [entry.model_dump(mode="json") for entry in DISCRIMINANTS]
+    origin = {"provenance": {"spec": {"discriminants": measured}}}
+    write_json(study / "closure/reweighting.json", origin)
     return study

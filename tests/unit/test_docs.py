@@ -23,7 +23,7 @@ Node = dict[str, Any]
 
 RUN_BY = {
     r"make (figures|test|smoke|validation|cluster|resume)( .*)?": __file__,
-    r"otcal (export results/simplex|apply bundle) .*": "unit/bundle/test_guide.py",
+    r"otcal (export results/(simplex|latent)|apply bundle) .*": "unit/bundle/test_guide.py",
     r"otcal check (data|--layout) ?.*": "unit/samples/test_own_data.py",
     r"python -m otcal\.steps\.simulate_delphes .*|mkdir shard": "unit/simulation/test_delphes.py",
     r"snakemake --cores all --sdm conda": "workflow/test_delphes.py",
@@ -37,7 +37,7 @@ RUN_BY = {
     r"python -m otcal\.cluster cancel": "unit/test_cluster.py",
     r"python benchmarks/transport_accuracy\.py .*": "unit/benchmarks/test_command.py",
     # They make the environment of the tests, or one like it.
-    r"git clone .*|python3 -m venv .*|pip install -e .*": "unit/test_environments.py",
+    r"git clone .*|python3 -m venv .*|pip install (-c \S+ )?-e .*": "unit/test_environments.py",
     # Several nodes; with processes of one node:
     r"head=.*|srun .* -m otcal\.steps\.train_tagger .*": "steps/test_tagger_steps.py",
 }

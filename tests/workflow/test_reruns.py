@@ -127,7 +127,8 @@ CONSUMERS = {
     "simplex.maps.variation_steps": ["vary_flavour_maps"],
     "simplex.maps.variation_learning_rate": ["vary_flavour_maps"],
     "simplex.closure": ["measure_closure"],
-    "simplex.bundle": [],  # exported when asked for
+    "latent.bundle": [],  # exported when asked for
+    "simplex.bundle": [],
     "simplex.tables.mixture": ["tabulate_mixture"],
     "simplex.tables.displacements": ["tabulate_displacements"],
     "simplex.figures": ["draw_*"],

@@ -30,12 +30,16 @@ rule export_simplex:
 
 
 rule export_latent:
-    """Export the map of the latents and the rest of the tagger's head as ONNX models, with model card."""
+    """Export the map of the latents and the rest of the tagger's head as ONNX models, with scale factors and model card."""
     input:
         **LATENT_HEAD,
         map=results("latent/transport/map.safetensors"),
         description=results("latent/transport/map.json"),
-        source=results("latent/latents/source.parquet"),
+        latents=[
+            results(f"latent/latents/{name}.parquet")
+            for name in ("source", "calibrated", "target")
+        ],
+        closure=results("latent/closure/reweighting.json"),
         summary=results("latent/summary.json"),
     output:
         directory(results("latent/bundle")),
@@ -46,7 +50,7 @@ rule export_latent:
         mem_mb=memory(3000),
         runtime=minutes(30),
     params:
-        spec="{}",
+        spec=LATENT.bundle.model_dump_json(),
         code=code("export_bundle"),
         study=folder,
     shell:

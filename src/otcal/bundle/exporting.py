@@ -21,9 +21,10 @@ from otcal.bundle.card import Head as HeadFile
 from otcal.bundle.graph import OPSET
 from otcal.bundle.onnx_head import OUTPUTS, head_model
 from otcal.bundle.onnx_map import map_model, probability_model
-from otcal.bundle.scale_factors import correction_set
+from otcal.bundle.scale_factors import correction_set, latent_correction_set
 from otcal.closure.simplex_samples import variation_files
-from otcal.config.bundle import BundleConfig
+from otcal.config.bundle import BundleConfig, LatentBundleConfig
+from otcal.config.closure import Discriminant
 from otcal.config.splits import Splits
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import atomic_directory, read_json, write_text
@@ -31,7 +32,7 @@ from otcal.runtime.provenance import record
 from otcal.runtime.weights import description_path
 from otcal.samples import tables
 from otcal.samples.flavours import FLAVOURS, index
-from otcal.samples.latents import labels_of, read_latents
+from otcal.samples.latents import kind_of, labels_of, read_latents
 from otcal.tagger.head import load_head
 from otcal.tagger.head_model import load_head_model
 from otcal.transport.fitted import TransportMap
@@ -49,8 +50,19 @@ CHECKED = 10_000
 SCALE_FACTORS = "scale_factors.json"
 
 
+SETTINGS: dict[str, type[BundleConfig] | type[LatentBundleConfig]] = {
+    "simplex": BundleConfig,
+    "latent": LatentBundleConfig,
+}
+"""Settings of an export, by study."""
+
+
 def export_bundle(
-    study: Study, directory: Path, output: Path, spec: BundleConfig, force: bool = False
+    study: Study,
+    directory: Path,
+    output: Path,
+    spec: BundleConfig | LatentBundleConfig,
+    force: bool = False,
 ) -> Card:
     """Write a bundle from the files of a finished study, and return its card.
 
@@ -63,7 +75,7 @@ def export_bundle(
     output
         Directory to write; it appears whole or not at all.
     spec
-        Working points of the scale factors.
+        Working points of the scale factors: an instance of the study's `SETTINGS`.
     force
         Replace an output that exists.
 
@@ -77,8 +89,10 @@ def export_bundle(
         raise InputError(output, "directory", "exists", "Choose another name, or pass --force")
     if output.exists() and not output.is_dir():
         raise InputError(output, "directory", "is a file", "Choose another name")
+    if not isinstance(spec, SETTINGS[study]):
+        raise TypeError(f"{study} needs {SETTINGS[study].__name__}")
     with atomic_directory(output) as temporary:
-        if study == "simplex":
+        if isinstance(spec, BundleConfig):
             return _export_simplex(directory, temporary, spec)
         return _export_latent(directory, temporary, spec)
 
@@ -218,7 +232,7 @@ def _column(name: str, variation: str) -> str:
     return f"calibrated_{name}" + ("" if variation == NOMINAL else f"_{variation}")
 
 
-def _export_latent(study: Path, output: Path, spec: BundleConfig) -> Card:
+def _export_latent(study: Path, output: Path, spec: LatentBundleConfig) -> Card:
     path, source = study / "transport/map.safetensors", study / "latents/source.parquet"
     transport_map = TransportMap.load(path)
     settings = _notes(path)["provenance"]["spec"]
@@ -239,13 +253,19 @@ def _export_latent(study: Path, output: Path, spec: BundleConfig) -> Card:
     tagger = study / ("head/head.onnx" if foreign else "tagger/tagger.safetensors")
     head, layers = (_copied_head if foreign else _own_head)(tagger, output / "head.onnx", moved)
     agreement = max(agreement, _difference(output / "head.onnx", [moved], layers))
-    files = [path, description_path(path), source, tagger]
+    by_class = dict(zip(names, labels, strict=True))
+    others = _write_latent_scale_factors(study, output, by_class, shares, spec)
+    files = [path, description_path(path), source, tagger, *others]
     summary = _summary(study)
     notes = {
         "provenance": _provenance(spec, files, [path], {"map": {"train": len(train[layer])}}),
         "classes": dict(zip(map(str, labels), names, strict=True)),
         "closure": _below(summary, "latent.auc.") | _below(summary, "latent.map."),
-        "uncertainties": {"covers": "none: the latent study has no variations", "variations": []},
+        "uncertainties": {
+            "covers": "of scale factors: finite simulated samples, and what the map leaves of the "
+            "difference to the target; moved jets have no variations",
+            "variations": [],
+        },
         "agreement": {"largest_difference": agreement, "required": AGREEMENT},
     }
     card = Card(
@@ -265,6 +285,57 @@ def _export_latent(study: Path, output: Path, spec: BundleConfig) -> Card:
     )
     write_card(output, card)
     return card
+
+
+def _write_latent_scale_factors(
+    study: Path,
+    output: Path,
+    labels: Mapping[str, int],
+    shares: Mapping[str, float],
+    spec: LatentBundleConfig,
+) -> list[Path]:
+    """Write the factors of the jets that no map has seen; return the files they come from."""
+    source, calibrated, target = (
+        study / f"latents/{name}.parquet" for name in ("source", "calibrated", "target")
+    )
+    closure = study / "closure/reweighting.json"
+    classes = kind_of(source).classes
+    samples: dict[Path, dict[str, NDArray[np.float64]]] = {}
+    ids = {}
+    for path in (source, calibrated, target):
+        columns = ["jet_id", "label", "z10"]
+        found = read_latents(path, columns, shares, "test", list(labels.values()))
+        ids[path] = found["jet_id"]
+        samples[path] = {
+            name: found["z10"][found["label"] == label].astype(np.float64)
+            for name, label in labels.items()
+        }
+        for name, logits in samples[path].items():
+            if not len(logits):
+                raise InputError(path, "label", f"no {name} jet is left to test", "Make more jets")
+    if not np.array_equal(ids[source], ids[calibrated]):
+        raise InputError(calibrated, "jet_id", f"is not that of {source}", "Run calibrate again")
+    text = latent_correction_set(
+        samples[source],
+        samples[calibrated],
+        samples[target],
+        _discriminants(closure),
+        classes,
+        spec.working_points,
+    )
+    write_text(output / SCALE_FACTORS, text + "\n")
+    return [calibrated, target, closure]
+
+
+def _discriminants(closure: Path) -> list[Discriminant]:
+    """Return the discriminants whose closure a study has measured."""
+    try:
+        entries = read_json(closure)["provenance"]["spec"]["discriminants"]
+        return [Discriminant.model_validate(entry) for entry in entries]
+    except (KeyError, TypeError, ValueError):
+        raise InputError(
+            closure, "provenance.spec.discriminants", "are missing", "Pass the output of reweight"
+        ) from None
 
 
 def _own_head(
@@ -339,7 +410,10 @@ def _splits(path: Path) -> Splits:
 
 
 def _provenance(
-    spec: BundleConfig, inputs: list[Path], maps: list[Path], jets: Mapping[str, Any]
+    spec: BundleConfig | LatentBundleConfig,
+    inputs: list[Path],
+    maps: list[Path],
+    jets: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Say with which settings, seeds, jets and code the maps were fitted and exported."""
     fits = {path.parent.name: _notes(path)["provenance"] for path in maps}

@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--spec",
         default="{}",
-        help="settings as the block simplex.bundle of config.yaml: JSON, or @FILE with JSON",
+        help="settings as the block `bundle` of the study in config.yaml: JSON, or @FILE with JSON",
     )
     parser.add_argument("--force", action="store_true", help="replace a bundle that exists")
     parser.set_defaults(run=_run)
@@ -36,13 +36,12 @@ def add(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     # Imported when it runs: `otcal apply` needs none of this.
-    from otcal.bundle.exporting import export_bundle
-    from otcal.config.bundle import BundleConfig
+    from otcal.bundle.exporting import SETTINGS, export_bundle
     from otcal.runtime.cli import load_spec
     from otcal.runtime.errors import InputError
 
     kind = options.kind or options.study.resolve().name
     if kind not in ("simplex", "latent"):
         raise InputError(options.study, "kind", "is not clear from the name", "Pass --kind")
-    spec = load_spec(options.spec, BundleConfig)
+    spec = load_spec(options.spec, SETTINGS[kind])
     export_bundle(kind, options.study, options.bundle, spec, options.force)

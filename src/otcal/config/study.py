@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from otcal.config.base import Block, describe
 from otcal.config.bins import bin_columns, named_bins
+from otcal.config.bundle import LatentBundleConfig
 from otcal.config.closure import DRAWN, MIN_JETS, BinsSpec, ClosureConfig
 from otcal.config.figures import FiguresConfig
 from otcal.config.head import HeadConfig
@@ -53,6 +54,7 @@ class LatentStudy(Block):
     transport: TransportConfig
     closure: ClosureConfig = ClosureConfig()
     tables: TablesConfig = TablesConfig()
+    bundle: LatentBundleConfig = LatentBundleConfig()
     figures: FiguresConfig = FiguresConfig()
 
     def jets(self, dataset: str) -> dict[str, int]:

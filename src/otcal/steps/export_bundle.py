@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from otcal.bundle.exporting import export_bundle
-from otcal.config.bundle import BundleConfig
+from otcal.bundle.exporting import SETTINGS, export_bundle
 from otcal.runtime import cli, device
 
 
@@ -16,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--study", type=Path, required=True, help="directory of its files")
     parser.add_argument("--output", type=Path, required=True, help="directory to write")
     options = parser.parse_args(argv)
-    spec = cli.load_spec(options.spec, BundleConfig)
+    spec = cli.load_spec(options.spec, SETTINGS[options.kind])
     device.limit_threads(options.threads)
     export_bundle(options.kind, options.study, options.output, spec, force=True)
 

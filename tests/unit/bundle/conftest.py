@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from otcal.bundle.exporting import export_bundle
-from otcal.config.bundle import BundleConfig
+from otcal.config.bundle import BundleConfig, LatentBundleConfig
 from support.bundles import write_latent_study, write_simplex_study
 
 
@@ -27,5 +27,5 @@ def bundle(studies: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="session")
 def latent_bundle(studies: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bundles") / "latent"
-    export_bundle("latent", studies["latent"], path, BundleConfig())
+    export_bundle("latent", studies["latent"], path, LatentBundleConfig())
     return path

@@ -25,7 +25,7 @@ from otcal.bundle import root_files
 from otcal.bundle.card import read_card
 from otcal.bundle.exporting import export_bundle
 from otcal.bundle.rewriting import Request
-from otcal.config.bundle import BundleConfig
+from otcal.config.bundle import BundleConfig, LatentBundleConfig
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import read_json
 from otcal.samples.flavours import FLAVOURS
@@ -454,7 +454,7 @@ def test_a_map_with_a_condition_is_exported_and_applied_with_it(
     fitted = fit_map(z, z + pt / 100.0, conditions=(pt, pt), method="gaussian", diagnostics=False)
     notes = read_json(path.with_suffix(".json"))["notes"]
     fitted.save(path, {**notes, "conditions": ["jet_pt"]})
-    export_bundle("latent", tmp_path / "latent", tmp_path / "bundle", BundleConfig())
+    export_bundle("latent", tmp_path / "latent", tmp_path / "bundle", LatentBundleConfig())
     card = read_card(tmp_path / "bundle")
     assert card.conditions == ("jet_pt",)
     assert set(card.validity["map"]) == {"z128", "jet_pt"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import correctionlib
@@ -19,11 +20,19 @@ from otcal.bundle.calibration import Calibration
 from otcal.bundle.card import CARD, NOMINAL, read_card
 from otcal.bundle.exporting import AGREEMENT, SCALE_FACTORS, export_bundle
 from otcal.bundle.graph import OPSET
-from otcal.bundle.scale_factors import correction_set
-from otcal.config.bundle import BundleConfig, WorkingPoints
+from otcal.bundle.scale_factors import correction_set, latent_correction_set
+from otcal.closure.discriminants import log_ratio
+from otcal.config.bundle import (
+    BundleConfig,
+    LatentBundleConfig,
+    LatentWorkingPoints,
+    WorkingPoints,
+)
+from otcal.config.closure import DISCRIMINANTS
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import read_json, write_json
 from otcal.samples import splits
+from otcal.samples.classes import CLASSES
 from otcal.samples.flavours import FLAVOURS
 from otcal.samples.latents import Kind, read_latents
 from otcal.samples.tables import fixed_size_list, write_table
@@ -91,18 +100,19 @@ def test_the_head_of_another_tagger_comes_along(
     kind = Kind(OTHERS, (WIDTH, HIDDEN, len(OTHERS)), ())
     z = np.random.default_rng(2).normal(size=(JETS, WIDTH))
     columns = {"jet_id": pa.array(np.arange(JETS)), "label": pa.array(np.arange(JETS) % 3)}
-    layers = {"z128": z, "zp128": np.zeros((JETS, HIDDEN)), "z10": np.zeros((JETS, 3))}
+    logits = np.random.default_rng(4).normal(size=(JETS, len(OTHERS)))
+    layers = {"z128": z, "zp128": np.zeros((JETS, HIDDEN)), "z10": logits}
     columns |= {name: fixed_size_list(one.astype(np.float32)) for name, one in layers.items()}
-    write_table(
-        study / "latents/source.parquet",
-        pa.table(columns),
-        kind.schema,
-        {"step": "read_latents"},
-    )
+    for name in ("source", "calibrated", "target"):
+        path, origin = study / f"latents/{name}.parquet", {"step": "read_latents"}
+        write_table(path, pa.table(columns), kind.schema, origin)
+    mine = {"name": "mine", "signal": OTHERS[:1], "background": OTHERS[1:]}
+    origin = {"provenance": {"spec": {"discriminants": [mine]}}}
+    write_json(study / "closure/reweighting.json", origin)
     fitted = some_map(z, 0.5, 1)
     provenance = {"spec": {"layer": "z128", "classes": ["top"], "splits": SPLITS}, "seed": 7}
     fitted.save(study / "transport/map.safetensors", {"layer": "z128", "provenance": provenance})
-    export_bundle("latent", study, tmp_path / "bundle", BundleConfig())
+    export_bundle("latent", study, tmp_path / "bundle", LatentBundleConfig())
     shutil.rmtree(study)
     card = read_card(tmp_path / "bundle")
     assert (card.width, card.labels, card.notes["classes"]) == (WIDTH, {2: "map"}, {"2": "top"})
@@ -192,14 +202,14 @@ def test_an_output_is_replaced_only_by_force_and_as_a_whole(
     output.mkdir()
     (output / "stale.onnx").write_text("old")
     with pytest.raises(InputError, match=r"exists.*--force"):
-        export_bundle("latent", studies["latent"], output, BundleConfig())
+        export_bundle("latent", studies["latent"], output, LatentBundleConfig())
     broken = tmp_path / "latent"
     shutil.copytree(studies["latent"], broken)
     (broken / "summary.json").unlink()
     with pytest.raises(InputError, match=r"summary\.json.*does not exist"):
-        export_bundle("latent", broken, output, BundleConfig(), force=True)
+        export_bundle("latent", broken, output, LatentBundleConfig(), force=True)
     assert [path.name for path in output.iterdir()] == ["stale.onnx"]
-    export_bundle("latent", studies["latent"], output, BundleConfig(), force=True)
+    export_bundle("latent", studies["latent"], output, LatentBundleConfig(), force=True)
     assert not (output / "stale.onnx").exists()
     read_card(output)
     assert {path.name for path in tmp_path.iterdir()} == {"bundle", "latent"}
@@ -270,6 +280,89 @@ def test_scale_factors_are_those_of_the_maps(bundle: Path, studies: dict[str, Pa
     # Weights leave the number of jets of a flavour as it is.
     weights = correction.evaluate("nominal", "b", values)
     assert weights.mean() == pytest.approx(1.0, abs=1e-6)
+
+
+def test_latent_scale_factors_are_the_shares_of_their_jets(
+    latent_bundle: Path, studies: dict[str, Path]
+) -> None:
+    corrections = correctionlib.CorrectionSet.from_file(str(latent_bundle / SCALE_FACTORS))
+    assert set(corrections) == {entry.name for entry in DISCRIMINANTS}
+    entry = DISCRIMINANTS[0]
+    efficiencies = np.array(LatentWorkingPoints().efficiencies)
+    values = {}
+    for name in ("source", "calibrated", "target"):
+        path = studies["latent"] / f"latents/{name}.parquet"
+        found = read_latents(path, ["label", "z10"], SPLITS, "test", [0, CLASSES.index("Hbb")])
+        d = log_ratio(found["z10"], entry)
+        values[name] = {one: d[found["label"] == CLASSES.index(one)] for one in ("QCD", "Hbb")}
+    edges = np.quantile(np.concatenate(list(values["source"].values())), 1 - efficiencies)
+    bins = [-np.inf, *edges, np.inf]
+    for name in ("QCD", "Hbb"):
+        before, after, there = (values[one][name] for one in ("source", "calibrated", "target"))
+        for low, high in pairwise(bins):
+            inside = [(one >= low) & (one < high) for one in (before, after)]
+            place = min(max(low + 1e-6, edges[0] - 5.0), edges[-1] + 5.0)
+
+            def value(systematic: str, at: float = place, of: str = name) -> float:
+                return corrections[entry.name].evaluate(systematic, of, float(at))
+
+            factor = inside[1].sum() / inside[0].sum()
+            assert value("nominal") == pytest.approx(factor)
+            share = ((there >= low) & (there < high)).mean() / inside[0].mean()
+            off = abs(share - factor)
+            assert value("closure_up") - factor == pytest.approx(off)
+            assert value("closure_down") == pytest.approx(max(0.0, factor - off))
+            stat = value("stat_up") - factor
+            assert value("up") - factor == pytest.approx(np.hypot(stat, off))
+            # The same jets are before and after: the error is less than that of two samples.
+            counts = np.array([one.sum() for one in inside])
+            assert stat > 0
+            if counts.all():
+                assert stat < factor * np.sqrt((1 / counts).sum())
+
+
+def test_the_error_of_a_latent_scale_factor_is_its_spread_over_samples() -> None:
+    rng = np.random.default_rng(8)
+    found = []
+    for _ in range(400):
+        before = {"QCD": rng.normal(size=(500, len(CLASSES)))}
+        after = {"QCD": before["QCD"] + 0.5 * rng.normal(size=(500, len(CLASSES)))}
+        text = latent_correction_set(
+            before, after, before, DISCRIMINANTS[3:4], CLASSES, LatentWorkingPoints()
+        )
+        correction = correctionlib.CorrectionSet.from_string(text)[DISCRIMINANTS[3].name]
+        found.append([correction.evaluate(one, "QCD", 0.0) for one in ("nominal", "stat_up")])
+    nominal, up = np.transpose(found)
+    # The bin's lower edge follows the sample, hence a spread that is a little smaller.
+    assert nominal.std() == pytest.approx((up - nominal).mean(), rel=0.15)
+
+
+def test_a_bin_without_simulated_jets_says_that_nothing_is_known() -> None:
+    z = np.zeros((50, len(CLASSES)))
+    z[:, 0] = np.linspace(0.0, 1.0, 50)
+    samples = {"QCD": z, "Hbb": z - 5.0}
+    samples["Hbb"][:, 1] = -20.0
+    text = latent_correction_set(
+        samples, samples, samples, DISCRIMINANTS[4:5], CLASSES, LatentWorkingPoints()
+    )
+    (correction,) = correctionlib.CorrectionSet.from_string(text).values()
+    names = ("nominal", "up", "down", "stat_up", "closure_up")
+    assert [correction.evaluate(one, "Hbb", 0.0) for one in names] == [1.0, 2.0, 0.0, 2.0, 1.0]
+
+
+def test_latents_that_do_not_belong_together_have_no_scale_factors(
+    studies: dict[str, Path], tmp_path: Path
+) -> None:
+    study = tmp_path / "latent"
+    shutil.copytree(studies["latent"], study)
+    shutil.copy(study / "latents/target.parquet", study / "latents/calibrated.parquet")
+    with pytest.raises(InputError, match=r"calibrated\.parquet: jet_id: is not that of"):
+        export_bundle("latent", study, tmp_path / "bundle", LatentBundleConfig())
+    (study / "closure/reweighting.json").write_text("{}")
+    shutil.copy(studies["latent"] / "latents/calibrated.parquet", study / "latents")
+    with pytest.raises(InputError, match=r"reweighting\.json: provenance.spec.discriminants"):
+        export_bundle("latent", study, tmp_path / "bundle", LatentBundleConfig())
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_working_points_that_coincide_are_refused() -> None:

@@ -53,7 +53,8 @@ def finished(studies: dict[str, Path], tmp_path: Path, monkeypatch: pytest.Monke
     """Be where a study is finished, and jets are in files of all kinds."""
     monkeypatch.chdir(tmp_path)
     Path("results").mkdir()
-    Path("results/simplex").symlink_to(studies["simplex"])
+    for name, study in studies.items():
+        Path("results", name).symlink_to(study)
     write_jets()
 
 
@@ -71,7 +72,7 @@ def test_the_readme() -> None:
 @pytest.mark.usefixtures("finished")
 def test_the_guide() -> None:
     commands = [line for block in blocks("sh") for line in block.splitlines()]
-    assert len(commands) == 6
+    assert len(commands) == 7
     for command in commands:
         name, *arguments = shlex.split(command)
         assert name == "otcal"

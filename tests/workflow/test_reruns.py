@@ -372,6 +372,8 @@ def test_what_cannot_change_a_result_reruns_nothing(edited: Checkout) -> None:
     edited.edit("src/otcal/simulation/detector/calorimeter.py", "\n\n\n", "\n\n\n# a remark\n")
     edited.edit("envs/cpu.yaml", "python=3.11", "python=3.12")
     edited.edit("envs/otcal.def", "python:3.11", "python:3.12")
+    edited.edit("envs/constraints.txt", "awkward==", "awkward==1!")
+    edited.edit("envs/delphes.yaml", "delphes=3", "delphes=4")  # which no study here runs
     edited.edit("pyproject.toml", "tqdm>=4.66", "tqdm>=4.67")
     (edited.path / "src/otcal/transport/semidual.py").touch()
     (edited.path / RESULTS / "latent/latents/source.parquet").touch()

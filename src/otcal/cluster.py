@@ -126,8 +126,7 @@ def take_over(directory: Path, host_gone: bool = False) -> TextIO:
     """
     path = directory / LOCK
     last = owner(path)
-    traces = locks(directory) or jobs_of(directory)
-    if last and not last.here and traces and not host_gone:
+    if last and not last.here and not host_gone and (locks(directory) or jobs_of(directory)):
         raise InputError(
             path,
             "node",

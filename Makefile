@@ -60,9 +60,10 @@ schema: $(VENV)/installed
 	$(RUN) python -m otcal.config.reference docs/configuration.md
 
 constraints: $(VENV)/installed
-	sed -i '/^[^#]/d' envs/constraints.txt
 	$(VENV)/bin/python -m pip list --format=freeze --exclude-editable --exclude pip --exclude setuptools --exclude wheel \
-	  | sed 's/+.*//' >> envs/constraints.txt
+	  > $(VENV)/versions
+	sed -i '/^[^#]/d' envs/constraints.txt
+	sed 's/+.*//' $(VENV)/versions >> envs/constraints.txt
 
 clean:
 	rm -rf results/latent results/simplex results/smoke results/slurm_logs results/summary.json .snakemake

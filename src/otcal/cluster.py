@@ -84,7 +84,7 @@ def _slurm(*command: str) -> str:
             command[0],
             "Slurm",
             done.stderr.strip() or f"exit code {done.returncode}",
-            "Nothing was unlocked; try again when Slurm answers",
+            "Nothing was done; try again when Slurm answers",
         )
     return done.stdout
 
@@ -94,8 +94,8 @@ def locks(directory: Path) -> list[Path]:
     return sorted((directory / ".snakemake/locks").glob("*.lock"))
 
 
-def check_free(directory: Path) -> None:
-    """Refuse to start where jobs of the workflow are left, which it would run a second time.
+def check_free() -> None:
+    """Refuse to start in a directory with jobs of the workflow, which would run a second time.
 
     For a Snakemake that holds `LOCK`: the one that submitted them is dead, or its jobs are just
     about to end.
@@ -105,13 +105,27 @@ def check_free(directory: Path) -> None:
     InputError
         When there are some; names them.
     """
+    directory = Path.cwd()
     jobs = jobs_of(directory)
+    check_own(directory, jobs)
     if jobs:
         raise InputError(
             directory,
             "jobs",
             f"{_numbers(jobs)} of an earlier run here still wait or run",
             "'make resume' or 'python -m otcal.cluster resume' cancels them first",
+        )
+
+
+def check_own(directory: Path, jobs: Iterable[Job]) -> None:
+    """Raise `InputError` when some jobs belong to another user."""
+    others = sorted({job.user for job in jobs} - {getpass.getuser()})
+    if others:
+        raise InputError(
+            directory,
+            "jobs",
+            f"{', '.join(others)} has jobs of the workflow in this directory",
+            "Two users need two checkouts",
         )
 
 
@@ -151,14 +165,7 @@ def cancel(directory: Path, patience: float = PATIENCE) -> list[Job]:
         seconds.
     """
     jobs = jobs_of(directory)
-    others = sorted({job.user for job in jobs} - {getpass.getuser()})
-    if others:
-        raise InputError(
-            directory,
-            "jobs",
-            f"{', '.join(others)} has jobs of the workflow in this directory",
-            "Two users need two checkouts",
-        )
+    check_own(directory, jobs)
     if jobs:
         _slurm("scancel", *(job.number for job in jobs))
     end = time.monotonic() + patience

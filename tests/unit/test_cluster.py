@@ -135,11 +135,16 @@ def test_word_of_the_user_does_not_count_where_the_lock_tells_otherwise(
 def test_a_start_beside_jobs_of_a_dead_run_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     slurm_with(monkeypatch, "")
-    cluster.check_free(tmp_path)
-    slurm_with(monkeypatch, f"11|ann|RUNNING|{RUN}|{tmp_path}\n")
+    cluster.check_free()
+    me = cluster.getpass.getuser()
+    slurm_with(monkeypatch, f"11|{me}|RUNNING|{RUN}|{tmp_path}\n")
     with pytest.raises(InputError, match=r"11 of an earlier run.*otcal\.cluster resume"):
-        cluster.check_free(tmp_path)
+        cluster.check_free()
+    slurm_with(monkeypatch, f"11|somebody|RUNNING|{RUN}|{tmp_path}\n")
+    with pytest.raises(InputError, match="somebody has jobs of the workflow"):
+        cluster.check_free()
 
 
 def test_jobs_are_named_as_the_profile_says() -> None:

@@ -51,9 +51,8 @@ onstart:
     global CLAIM
     try:
         # Held by the running Snakemake until its end, whatever it makes; neither plans nor jobs come here.
-        CLAIM = claim(cluster.LOCK)
-        if workflow.executor_plugin.name == "slurm":
-            cluster.check_free(Path.cwd())
+        slurm = workflow.executor_plugin.name == "slurm"
+        CLAIM = claim(cluster.LOCK, cluster.check_free if slurm else None)
     except InputError as error:
         raise WorkflowError(str(error))
 

@@ -120,7 +120,7 @@ def _paired(before: Array, after: Array, target: Array, inner: Array) -> dict[st
     """Return the factors of a class in the bins between inner edges, by systematic.
 
     Of n jets in a bin before and m after the map, c are the same: m / n has the variance
-    ((m − c) + f² (n − c) + (1 − f)² c) / n², where f is the factor; m = 0 counts as 1 in it.
+    ((m − c) + f² (n − c) + (1 − f)² c) / n², where f is the factor; m − c counts as 1 at least.
     """
     places = [np.searchsorted(inner, values, side="right") for values in (before, after, target)]
     bins = len(inner) + 1
@@ -128,8 +128,9 @@ def _paired(before: Array, after: Array, target: Array, inner: Array) -> dict[st
     same = np.bincount(places[0][places[0] == places[1]], minlength=bins)
     filled, some = n > 0, np.maximum(n, 1.0)
     factor = np.where(filled, m / some, 1.0)
-    moved = np.where(m > 0, m - same, 1.0)
-    variance = (moved + factor**2 * (n - same) + (1.0 - factor) ** 2 * same) / some**2
+    variance = (
+        np.maximum(m - same, 1.0) + factor**2 * (n - same) + (1.0 - factor) ** 2 * same
+    ) / some**2
     stat = np.where(filled, np.sqrt(variance), 1.0)
     closure = np.where(filled, t / len(target) * len(before) / some - factor, 0.0)
     shifts = {"": np.hypot(stat, closure), "stat_": stat, "closure_": np.abs(closure)}

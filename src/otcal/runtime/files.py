@@ -11,7 +11,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +69,10 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     with _workspace(path) as temporary:
         for abandoned in _abandoned(path, ".old"):
             if path.exists():
-                shutil.rmtree(abandoned)
+                shutil.rmtree(abandoned, ignore_errors=True)
             else:
-                abandoned.rename(path)
+                with suppress(FileNotFoundError):  # another process was quicker
+                    abandoned.rename(path)
         yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():

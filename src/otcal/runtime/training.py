@@ -186,15 +186,15 @@ def fit(
         while not over() and not team.any(asked_to_stop()):
             if pending:
                 evaluate()
-                continue
-            for name, value in trainee.step(number).items():
-                sums[name] = sums.get(name, 0.0) + float(value)
-            count += 1
-            number += 1
-            bar.advance(total=length())
-            pending = due(number - 1) or number == length()
-            # Before the evaluation, which can be a long one.
-            if time.monotonic() - saved_at >= pause:
+            else:
+                for name, value in trainee.step(number).items():
+                    sums[name] = sums.get(name, 0.0) + float(value)
+                count += 1
+                number += 1
+                bar.advance(total=length())
+                pending = due(number - 1) or number == length()
+            # Not between both: schedules take the time from one to the other for the evaluation's.
+            if not pending and time.monotonic() - saved_at >= pause:
                 save()
         if kept != (number, pending):
             save()

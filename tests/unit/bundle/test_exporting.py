@@ -337,6 +337,16 @@ def test_the_error_of_a_latent_scale_factor_is_its_spread_over_samples() -> None
     assert nominal.std() == pytest.approx((up - nominal).mean(), rel=0.15)
 
 
+def test_a_map_that_moves_nothing_is_not_known_to_do_so_exactly() -> None:
+    z = {"QCD": np.random.default_rng(5).normal(size=(1000, len(CLASSES)))}
+    text = latent_correction_set(z, z, z, DISCRIMINANTS[:1], CLASSES, LatentWorkingPoints())
+    (correction,) = correctionlib.CorrectionSet.from_string(text).values()
+    assert correction.evaluate("nominal", "QCD", 100.0) == 1.0
+    assert correction.evaluate("stat_up", "QCD", 100.0) == pytest.approx(
+        1.0 + 1.0 / 10
+    )  # of 10 jets
+
+
 def test_a_bin_without_simulated_jets_says_that_nothing_is_known() -> None:
     z = np.zeros((50, len(CLASSES)))
     z[:, 0] = np.linspace(0.0, 1.0, 50)

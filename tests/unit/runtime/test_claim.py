@@ -78,6 +78,38 @@ def test_a_claim_of_another_user_s_file_names_the_user(
         claim(path)
 
 
+def test_what_only_another_user_may_read_is_named_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lock"
+    path.touch()
+
+    def read(self: Path, *arguments: object, **options: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", read)
+    with pytest.raises(InputError, match="Two users need two checkouts"):
+        owner(path)
+    path.unlink()
+    monkeypatch.setattr(Path, "open", read)  # of a directory that only its owner may write to
+    with pytest.raises(InputError, match=f"{tmp_path}: owner: is "):
+        claim(path)
+
+
+def test_a_claim_whose_check_fails_leaves_the_last_owner(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.write_text("process 17 on login2\n")
+
+    def refuse() -> None:
+        raise InputError(path, "jobs", "are left", "Cancel them")
+
+    with pytest.raises(InputError, match="are left"):
+        claim(path, refuse)
+    assert owner(path) == Owner(17, "login2")
+    claim(path, lambda: None).close()  # and the lock is free
+    assert owner(path) == Owner(os.getpid(), platform.node())
+
+
 def test_nobody_has_claimed_a_file_that_is_not_there_or_says_nothing(tmp_path: Path) -> None:
     assert owner(tmp_path / "lock") is None
     (tmp_path / "lock").touch()

@@ -184,8 +184,7 @@ def test_leftovers_of_a_process_whose_number_this_one_has_go_too(tmp_path: Path)
 def test_names_that_only_look_like_leftovers_stay(tmp_path: Path) -> None:
     names = {".a.txt", "a.txt.node-1.part", ".a.txt.node-x.part", ".ab.txt.node-1.part"}
     for name in names:
-        (tmp_path / name).write_text("mine")
-        os.utime(tmp_path / name, (0, 0))
+        leave(tmp_path / name, 1e9, 1e9)
     write_text(tmp_path / "a.txt", "whole")
     assert {p.name for p in tmp_path.iterdir()} == {*names, "a.txt"}
 

@@ -19,12 +19,12 @@ from otcal.bundle.calibration import Calibration
 from otcal.bundle.card import NOMINAL, Card, Range, write_card
 from otcal.bundle.card import Head as HeadFile
 from otcal.bundle.graph import OPSET
+from otcal.bundle.latent_study import latent_scale_factors
 from otcal.bundle.onnx_head import OUTPUTS, head_model
 from otcal.bundle.onnx_map import map_model, probability_model
-from otcal.bundle.scale_factors import correction_set, latent_correction_set
+from otcal.bundle.scale_factors import correction_set
 from otcal.closure.simplex_samples import variation_files
 from otcal.config.bundle import BundleConfig, LatentBundleConfig
-from otcal.config.closure import Discriminant
 from otcal.config.splits import Splits
 from otcal.runtime.errors import InputError
 from otcal.runtime.files import atomic_directory, read_json, write_text
@@ -32,7 +32,7 @@ from otcal.runtime.provenance import record
 from otcal.runtime.weights import description_path
 from otcal.samples import tables
 from otcal.samples.flavours import FLAVOURS, index
-from otcal.samples.latents import kind_of, labels_of, read_latents
+from otcal.samples.latents import labels_of, read_latents
 from otcal.tagger.head import load_head
 from otcal.tagger.head_model import load_head_model
 from otcal.transport.fitted import TransportMap
@@ -254,7 +254,8 @@ def _export_latent(study: Path, output: Path, spec: LatentBundleConfig) -> Card:
     head, layers = (_copied_head if foreign else _own_head)(tagger, output / "head.onnx", moved)
     agreement = max(agreement, _difference(output / "head.onnx", [moved], layers))
     by_class = dict(zip(names, labels, strict=True))
-    others = _write_latent_scale_factors(study, output, by_class, shares, spec)
+    factors, others = latent_scale_factors(study, by_class, shares, spec.working_points)
+    write_text(output / SCALE_FACTORS, factors + "\n")
     files = [path, description_path(path), source, tagger, *others]
     summary = _summary(study)
     notes = {
@@ -285,57 +286,6 @@ def _export_latent(study: Path, output: Path, spec: LatentBundleConfig) -> Card:
     )
     write_card(output, card)
     return card
-
-
-def _write_latent_scale_factors(
-    study: Path,
-    output: Path,
-    labels: Mapping[str, int],
-    shares: Mapping[str, float],
-    spec: LatentBundleConfig,
-) -> list[Path]:
-    """Write the factors of the jets that no map has seen; return the files they come from."""
-    source, calibrated, target = (
-        study / f"latents/{name}.parquet" for name in ("source", "calibrated", "target")
-    )
-    closure = study / "closure/reweighting.json"
-    classes = kind_of(source).classes
-    samples: dict[Path, dict[str, NDArray[np.float64]]] = {}
-    ids = {}
-    for path in (source, calibrated, target):
-        columns = ["jet_id", "label", "z10"]
-        found = read_latents(path, columns, shares, "test", list(labels.values()))
-        ids[path] = found["jet_id"]
-        samples[path] = {
-            name: found["z10"][found["label"] == label].astype(np.float64)
-            for name, label in labels.items()
-        }
-        for name, logits in samples[path].items():
-            if not len(logits):
-                raise InputError(path, "label", f"no {name} jet is left to test", "Make more jets")
-    if not np.array_equal(ids[source], ids[calibrated]):
-        raise InputError(calibrated, "jet_id", f"is not that of {source}", "Run calibrate again")
-    text = latent_correction_set(
-        samples[source],
-        samples[calibrated],
-        samples[target],
-        _discriminants(closure),
-        classes,
-        spec.working_points,
-    )
-    write_text(output / SCALE_FACTORS, text + "\n")
-    return [calibrated, target, closure]
-
-
-def _discriminants(closure: Path) -> list[Discriminant]:
-    """Return the discriminants whose closure a study has measured."""
-    try:
-        entries = read_json(closure)["provenance"]["spec"]["discriminants"]
-        return [Discriminant.model_validate(entry) for entry in entries]
-    except (KeyError, TypeError, ValueError):
-        raise InputError(
-            closure, "provenance.spec.discriminants", "are missing", "Pass the output of reweight"
-        ) from None
 
 
 def _own_head(

@@ -342,9 +342,8 @@ def test_a_map_that_moves_nothing_is_not_known_to_do_so_exactly() -> None:
     text = latent_correction_set(z, z, z, DISCRIMINANTS[:1], CLASSES, LatentWorkingPoints())
     (correction,) = correctionlib.CorrectionSet.from_string(text).values()
     assert correction.evaluate("nominal", "QCD", 100.0) == 1.0
-    assert correction.evaluate("stat_up", "QCD", 100.0) == pytest.approx(
-        1.0 + 1.0 / 10
-    )  # of 10 jets
+    jets = 10
+    assert correction.evaluate("stat_up", "QCD", 100.0) == pytest.approx(1.0 + 1.0 / jets)
 
 
 def test_a_bin_without_simulated_jets_says_that_nothing_is_known() -> None:

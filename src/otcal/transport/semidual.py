@@ -76,7 +76,9 @@ class SemidualOptions:
         The units see coordinate i times spread_i^damping. Narrow directions (a tagger's latent has
         many) then start without a share in the map and get one only if the data ask for it.
     averaging
-        The returned weights are a running mean over about this share of the steps so far.
+        The returned weights are a running mean over about this share of the steps so far, and of
+        less in proportion as the learning rate falls: the last ones have fluctuations no more, but
+        those before the fall are far from them.
     tolerance
         Residual at which a training point's conjugation stops, in units of a typical coordinate.
         None: 0.01 in up to three dimensions, where batches hardly fluctuate and the bias of points
@@ -211,9 +213,9 @@ class SemidualFit:
     def step(self, number: int) -> Mapping[str, float]:
         """Do one descent step; return the share of target points whose conjugation failed."""
         options = self.options
-        rate = options.learning_rate * self.schedule.rate(number)
+        rate = self.schedule.rate(number)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = options.learning_rate * rate
         rows = self.batches["target"].rows(number)
         u = self.source[self.batches["source"].rows(number)]
         v = self.target[rows]
@@ -242,7 +244,7 @@ class SemidualFit:
         self.potential.accumulate(points, weights)
         clip_grad_norm_(self.potential.parameters(), 1.0)
         self.optimiser.step()
-        self._update_average(number)
+        self._update_average(rate * (number + 1))
         return {"conjugate_failed": 1.0 - float(usable.mean())}
 
     def evaluate(self) -> Mapping[str, float]:
@@ -291,8 +293,8 @@ class SemidualFit:
         return points + width * noise
 
     @torch.no_grad()
-    def _update_average(self, number: int) -> None:
-        share = 1.0 / (1.0 + self.options.averaging * (number + 1))
+    def _update_average(self, steps: float) -> None:
+        share = 1.0 / (1.0 + self.options.averaging * steps)
         pairs = zip(self.average.parameters(), self.potential.parameters(), strict=True)
         for mean, parameter in pairs:
             mean.lerp_(parameter, share)

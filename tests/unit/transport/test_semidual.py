@@ -1,0 +1,48 @@
+"""Steps of the semi-dual solver."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.utils import parameters_to_vector
+
+from otcal.transport.heldout import HeldOut
+from otcal.transport.schedule import FALL, Schedule
+from otcal.transport.semidual import SemidualFit, SemidualOptions
+
+STEPS = 200
+
+
+def fit(steps: int) -> SemidualFit:
+    generator = torch.Generator().manual_seed(0)
+    source = torch.randn(2000, 4, generator=generator)
+    target = torch.randn(2000, 4, generator=generator)
+    target = target + 0.5 * target.tanh()
+    return SemidualFit(
+        source,
+        target,
+        HeldOut(source[:500], target[:500], torch.ones(4)),
+        torch.ones(4),
+        SemidualOptions(hidden=(16, 16), pieces=4, squares=8, batch=128),
+        Schedule(steps),
+        seed=1,
+    )
+
+
+def weights(network: torch.nn.Module) -> Tensor:
+    return parameters_to_vector(network.parameters()).detach()
+
+
+def test_the_mean_follows_the_weights_as_their_rate_falls() -> None:
+    trained, start = fit(STEPS), round((1.0 - FALL) * STEPS)
+    for number in range(start):
+        trained.step(number)
+    before = weights(trained.potential)
+    lag = (weights(trained.average) - before).norm()
+    for number in range(start, STEPS):
+        trained.step(number)
+    after = weights(trained.potential)
+    end = (weights(trained.average) - after).norm()
+    # At the full rate the mean is far from the last weights, at the end it is where they are.
+    assert lag > 0.1 * (after - before).norm()
+    assert end < 0.01 * (after - before).norm()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import torch
@@ -78,6 +79,10 @@ class ConditionalPotential(Potential):
         """Return the constructor's arguments, for saving."""
         own = {"conditions": self.conditions, "features": self.features}
         return {**self.network.architecture(), "dimension": self.dimension, **own}
+
+    def held(self) -> AbstractContextManager[None]:
+        """Promise not to change the parameters within this context."""
+        return self.network.held()
 
     @torch.no_grad()
     def strong_convexity(self) -> float:

@@ -79,36 +79,39 @@ def conjugate(
     """
     threshold = tolerance * math.sqrt(v.shape[1])
     points = (v if start is None else start).clone()
-    value, gradient = potential.value_and_gradient(points)
-    best = value - (points * v).sum(1)
-    residual = gradient - v
-    rows = (residual.norm(dim=1) > threshold).nonzero().squeeze(1)
-    history = _History(memory)
-    active = _Rows(points[rows], v[rows], best[rows], residual[rows])
-    for iteration in range(max_iterations):
-        if len(rows) == 0:
-            break
-        active.step(potential, history)
-        if (iteration + 1) % compact_every and iteration + 1 < max_iterations:
-            continue
-        norm = active.residual.norm(dim=1)
-        keep = norm > threshold
-        if iteration + 1 == max_iterations:
-            keep = torch.zeros_like(keep)
-        elif block > 1:
-            count = min(len(keep), math.ceil(int(keep.sum()) / block) * block)
-            keep[norm.topk(count).indices] = True
-        if bool(keep.all()):
-            continue
-        done = rows[~keep]
-        points[done], best[done], residual[done] = (
-            active.points[~keep],
-            active.best[~keep],
-            active.residual[~keep],
-        )
-        rows = rows[keep]
-        active.select(keep)
-        history.select(keep)
+    with potential.held():
+        value, gradient = potential.value_and_gradient(points)
+        best = value - (points * v).sum(1)
+        residual = gradient - v
+        rows = (residual.norm(dim=1) > threshold).nonzero().squeeze(1)
+        history = _History(memory)
+        active = _Rows(*(item.index_select(0, rows) for item in (points, v, best, residual)))
+        for iteration in range(max_iterations):
+            if len(rows) == 0:
+                break
+            active.step(potential, history)
+            if (iteration + 1) % compact_every and iteration + 1 < max_iterations:
+                continue
+            norm = active.residual.norm(dim=1)
+            keep = norm > threshold
+            if iteration + 1 == max_iterations:
+                keep = torch.zeros_like(keep)
+            elif block > 1:
+                count = min(len(keep), math.ceil(int(keep.sum()) / block) * block)
+                keep[norm.topk(count).indices] = True
+            if bool(keep.all()):
+                continue
+            stay, leave = keep.nonzero().squeeze(1), (~keep).nonzero().squeeze(1)
+            done = rows.index_select(0, leave)
+            for all_rows, own in (
+                (points, active.points),
+                (best, active.best),
+                (residual, active.residual),
+            ):
+                all_rows.index_copy_(0, done, own.index_select(0, leave))
+            rows = rows.index_select(0, stay)
+            active.select(stay)
+            history.select(stay)
     norm = residual.norm(dim=1)
     return Conjugate(points, -best, norm, norm / potential.strong_convexity(), norm <= threshold)
 
@@ -152,11 +155,11 @@ class _History:
         for (s, y, inverse), factor in zip(triples, reversed(factors), strict=True):
             q.addcmul_(factor - inverse * (y * q).sum(1, keepdim=True), s)
         # A direction that isn't one of descent (rounding) falls back to steepest descent.
-        return torch.where((q * residual).sum(1, keepdim=True) > 0, q, residual)
+        return _exchange(q, residual, ~((q * residual).sum(1) > 0))
 
-    def select(self, keep: Tensor) -> None:
+    def select(self, rows: Tensor) -> None:
         for store in (self.steps, self.changes, self.inverses):
-            store[:] = [item[keep] for item in store]
+            store[:] = [item.index_select(0, rows) for item in store]
 
 
 class _Rows:
@@ -183,12 +186,21 @@ class _Rows:
             residual.square().sum(1) < self.residual.square().sum(1)
         )
         accepted &= torch.isfinite(objective)
-        column = accepted[:, None]
-        self.points = torch.where(column, trial, self.points)
-        self.residual = torch.where(column, residual, self.residual)
+        self.points = _exchange(trial, self.points, ~accepted)
+        self.residual = _exchange(residual, self.residual, ~accepted)
         self.best = torch.where(accepted, objective, self.best)
-        self.length = torch.where(column, (2.0 * self.length).clamp(max=1.0), 0.4 * self.length)
+        longer = (2.0 * self.length).clamp(max=1.0)
+        self.length = torch.where(accepted[:, None], longer, 0.4 * self.length)
 
-    def select(self, keep: Tensor) -> None:
+    def select(self, rows: Tensor) -> None:
         for name in ("points", "v", "best", "residual", "length"):
-            setattr(self, name, getattr(self, name)[keep])
+            setattr(self, name, getattr(self, name).index_select(0, rows))
+
+
+def _exchange(rows: Tensor, others: Tensor, marked: Tensor) -> Tensor:
+    """Return `rows`, shape (n, d), with those marked, (n,), from `others`; `rows` may be reused."""
+    if rows.is_cuda:  # where the host would wait for the number of rows
+        return torch.where(marked[:, None], others, rows)
+    # Few are: on a CPU, choosing every element costs as much as a matrix product.
+    few = marked.nonzero().squeeze(1)
+    return rows.index_copy_(0, few, others.index_select(0, few))

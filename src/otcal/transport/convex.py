@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -13,27 +14,40 @@ from torch import Tensor, nn
 from otcal.transport.potentials import Potential
 
 
-class Pass(NamedTuple):
-    """Intermediate results of one forward and backward pass through the network."""
+class _Weights(NamedTuple):
+    """What follows from the parameters alone; what products take is in their precision."""
 
-    squares: Tensor  # (Q w)², (n, M)
-    units: list[Tensor]  # z_i of every layer, (n, h_i)
-    slopes: Tensor  # ∂φ/∂t of every unit and piece, then ∂φ/∂(Q w) of every square, (n, H + K + M)
-    value: Tensor  # what units and pieces add to φ, (n,)
-    warmth: Tensor  # ∂φ/∂ln τ, (n,)
+    skips: Tensor  # S and Q, stacked, (H + K + M, d)
+    layers: list[Tensor]  # W of the layers after the first
+    pool: Tensor | None  # P and V side by side, (K, M + h_L)
+    spread: Tensor | None  # 2 P and V side by side, (K, M + h_L), for the way back
+    readout: Tensor  # a, (h_L,)
+    diagonal: Tensor  # c, (d,)
+    slope: Tensor  # D l, (d,)
 
 
 class _Forwards(NamedTuple):
     """What the forward pass leaves for the backward one."""
 
     projections: Tensor  # Q w, (n, M)
-    squares: Tensor  # (Q w)², (n, M)
+    pooled: Tensor | None  # (Q w)² and z_L side by side, (n, M + h_L)
     units: list[Tensor]  # z_i of every layer, (n, h_i)
     rates: list[Tensor]  # s'(t_i) of every layer, (n, h_i)
-    weights: list[Tensor]  # W of the layers after the first
-    pooled: tuple[Tensor, Tensor] | None  # of pieces: ∂φ/∂r, (n, K), and P, (K, M)
+    r: Tensor | None  # r / τ, (n, K)
+    shares: Tensor | None  # ∂φ/∂r of every piece, (n, K)
     value: Tensor  # what units and pieces add to φ, (n,)
-    warmth: Tensor  # ∂φ/∂ln τ, (n,)
+
+
+class Pass(NamedTuple):
+    """Intermediate results of one forward and backward pass through the network."""
+
+    forwards: _Forwards
+    slopes: Tensor  # ∂φ/∂t of every unit and piece, then ∂φ/∂(Q w) of every square, (n, H + K + M)
+
+    @property
+    def value(self) -> Tensor:
+        """What units and pieces add to φ, shape (n,)."""
+        return self.forwards.value
 
 
 class ConvexPotential(Potential):
@@ -99,6 +113,7 @@ class ConvexPotential(Potential):
         self.hidden, self.floor = tuple(hidden), floor
         self.pieces, self.squares = pieces, squares
         self.products: torch.dtype | None = None
+        self._held: _Weights | None = None
         total, width = sum(hidden), math.sqrt(dimension)
         parts = [
             torch.randn(total + pieces, dimension) / width,
@@ -136,6 +151,15 @@ class ConvexPotential(Potential):
             "squares": self.squares,
         }
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Promise not to change the parameters within this context: their squares are kept."""
+        before, self._held = self._held, self._weights()
+        try:
+            yield
+        finally:
+            self._held = before
+
     @torch.no_grad()
     def strong_convexity(self) -> float:
         """Return μ = min c, a lower bound of every Hessian eigenvalue."""
@@ -143,7 +167,9 @@ class ConvexPotential(Potential):
 
     def forward(self, u: Tensor) -> Tensor:
         """Return φ(u), shape (n,), differentiable by autograd in u and in the parameters."""
-        return self._value(u, self.value(u * self.scales, self.biases))
+        parameters = self._weights()
+        value = self._forwards(u * self.scales, self.biases, parameters).value
+        return value + _quadratic(u, parameters)[0]
 
     @torch.no_grad()
     def start_at_identity(self, u: Tensor) -> None:
@@ -168,13 +194,15 @@ class ConvexPotential(Potential):
     @torch.no_grad()
     def value_and_gradient(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return φ(u), shape (n,), and ∇φ(u), shape (n, d)."""
-        state = self.evaluate(u * self.scales, self.biases)
-        return self._value(u, state.value), self._gradient(u, state)
+        with self.held():
+            state = self.evaluate(u * self.scales, self.biases)
+            value, slope = _quadratic(u, self._weights())
+            return value + state.value, slope.addcmul_(self.pull(state), self.scales)
 
     @torch.no_grad()
     def gradient(self, u: Tensor) -> Tensor:
         """Return ∇φ(u), shape (n, d)."""
-        return self._gradient(u, self.evaluate(u * self.scales, self.biases))
+        return self.value_and_gradient(u)[1]
 
     @torch.no_grad()
     def accumulate(self, u: Tensor, weights: Tensor) -> Tensor:
@@ -192,21 +220,22 @@ class ConvexPotential(Potential):
         Tensor
             φ(u), shape (n,).
         """
-        w = u * self.scales
-        state = self.evaluate(w, self.biases)
-        slopes = self.accumulate_network(w, state, weights)
-        add_gradient(self.biases, slopes.sum(0))
-        curvature = self.scales * (self._diagonal() - self.floor)
-        add_gradient(self.curvature, 0.5 * curvature * (weights @ (u * u)))
-        add_gradient(self.shift, self.scales * (weights @ u))
-        return self._value(u, state.value)
+        with self.held():
+            w = u * self.scales
+            state = self.evaluate(w, self.biases)
+            slopes = self.accumulate_network(w, state, weights)
+            add_gradient(self.biases, slopes.sum(0))
+            curvature = self.scales * (self._diagonal() - self.floor)
+            add_gradient(self.curvature, 0.5 * curvature * (weights @ (u * u)))
+            add_gradient(self.shift, self.scales * (weights @ u))
+            return state.value + _quadratic(u, self._weights())[0]
 
     def value(self, w: Tensor, biases: Tensor) -> Tensor:
         """Return what units and pieces add to φ, shape (n,), differentiable by autograd.
 
         Parameters are those of `evaluate`.
         """
-        return self._forwards(w, biases).value
+        return self._forwards(w, biases, self._weights()).value
 
     @torch.no_grad()
     def evaluate(self, w: Tensor, biases: Tensor) -> Pass:
@@ -219,56 +248,80 @@ class ConvexPotential(Potential):
         biases
             b of units and pieces, shape (H + K,) or (n, H + K).
         """
-        state = self._forwards(w, biases)
-        above = self.readout**2
-        if state.pooled is not None:
-            above = above + self._product(state.pooled[0], self.roots[-1] * self.roots[-1])
-        slopes = [state.rates[-1] * above]
-        for weight, rate in zip(reversed(state.weights), reversed(state.rates[:-1]), strict=True):
-            slopes.append(self._product(slopes[-1], weight) * rate)
-        # Written side by side at once: joining them afterwards takes as long as a product.
+        parameters = self._weights()
+        state = self._forwards(w, biases, parameters)
         total, dtype = sum(self.hidden), state.projections.dtype
-        outer = torch.empty((len(w), len(self.skips)), dtype=dtype, device=w.device)
-        inner, shares, bends = outer.tensor_split([total, total + self.pieces], dim=1)
-        for part, slope in zip(inner.split(self.hidden, dim=1), reversed(slopes), strict=True):
-            part.copy_(slope)
-        bends[:, :total] = inner
-        if state.pooled is not None:
-            shares.copy_(state.pooled[0])
-            bent = self._product(shares, state.pooled[1])
-            bends[:, :total] += bent[:, :total]
-            bends[:, total:] = bent[:, total:]
-        bends *= state.projections + state.projections
-        return Pass(state.squares, state.units, outer, state.value, state.warmth)
+        # Written side by side at once: joining them afterwards takes as long as a product.
+        slopes = torch.empty((len(w), len(self.skips)), dtype=dtype, device=w.device)
+        *layers, bends = slopes.split((*self._widths(), state.projections.shape[1]), dim=1)
+        above, bent = parameters.readout, None
+        # Products take the parts before they are written there: the kernels for AMX read beyond the
+        # last column, and numbers that aren't initialised may be NaN (uxlfoundation/oneDNN#5717).
+        if state.shares is not None and parameters.spread is not None:
+            shares = self._cast(state.shares)
+            layers.pop().copy_(shares)
+            bent, top = (shares @ parameters.spread).tensor_split([bends.shape[1]], dim=1)
+            above = above + top.to(w.dtype)
+        for i in reversed(range(len(layers))):
+            slope = self._cast(above * state.rates[i])
+            layers[i].copy_(slope)
+            if i:
+                above = (slope @ parameters.layers[i - 1]).to(w.dtype)
+        if bent is None:
+            bent = 2.0 * slopes[:, :total]
+        else:
+            bent[:, :total].add_(slopes[:, :total], alpha=2.0)
+        torch.mul(bent, state.projections, out=bends)
+        return Pass(state, slopes)
 
-    def _forwards(self, w: Tensor, biases: Tensor) -> _Forwards:
+    def _weights(self) -> _Weights:
+        if self._held is not None and not torch.is_grad_enabled():
+            return self._held
+        layers = [self._cast(root * root) for root in self.roots]
+        pool, spread = None, None
+        if self.pieces:
+            top, mixture = layers.pop(), self._cast(self.mixture * self.mixture)
+            pool = torch.cat([mixture, top], dim=1)
+            spread = torch.cat([2.0 * mixture, top], dim=1)
+        return _Weights(
+            self._cast(self.skips),
+            layers,
+            pool,
+            spread,
+            self.readout * self.readout,
+            self._diagonal(),
+            self.shift * self.scales,
+        )
+
+    def _forwards(self, w: Tensor, biases: Tensor, parameters: _Weights) -> _Forwards:
         total = sum(self.hidden)
-        skipped = self._product(w, self.skips.T)
+        skipped = self._product(w, parameters.skips.T)
         linear, projections = skipped.tensor_split([total + self.pieces], dim=1)
-        squares = projections * projections
+        squares = projections.square()
         linear = linear.to(w.dtype) + biases
-        weights = [root * root for root in self.roots]
+        linear[:, :total] += squares[:, :total].to(w.dtype)
         units: list[Tensor] = []
         rates: list[Tensor] = []
-        arguments = linear[:, :total] + squares[:, :total].to(w.dtype)
-        for i, t in enumerate(arguments.split(self.hidden, dim=1)):
-            below = self._product(units[-1], weights[i - 1].T).to(w.dtype) if i else 0.0
-            z, rate = _activate(t + below)
+        for i, t in enumerate(linear[:, :total].split(self.hidden, dim=1)):
+            if i:
+                t = t + self._product(units[-1], parameters.layers[i - 1].T).to(w.dtype)
+            z, rate = _activate(t)
             units.append(z)
             rates.append(rate)
-        value = (units[-1] * self.readout**2).sum(1)
-        warmth, pooled = torch.zeros_like(value), None
-        if self.pieces:
-            mixture = self.mixture * self.mixture
-            r = linear[:, total:] + self._product(squares, mixture.T).to(w.dtype)
-            r = r + self._product(units[-1], weights.pop().T).to(w.dtype)
-            peak, shares, warmth = self._soft_maximum(r)
-            value, pooled = value + peak, (shares, mixture)
-        return _Forwards(projections, squares, units, rates, weights, pooled, value, warmth)
+        value = units[-1] @ parameters.readout
+        if parameters.pool is None:
+            return _Forwards(projections, None, units, rates, None, None, value)
+        pooled = torch.cat([squares, self._cast(units[-1])], dim=1)
+        r = linear[:, total:] + self._product(pooled, parameters.pool.T).to(w.dtype)
+        temperature = self.warmth.exp()
+        r = r / temperature
+        value = value + self.strength * temperature * torch.logsumexp(r, dim=1)
+        shares = self.strength * torch.softmax(r, dim=1)
+        return _Forwards(projections, pooled, units, rates, r, shares, value)
 
     def pull(self, state: Pass) -> Tensor:
         """Return the gradient in w of what units and pieces add, shape (n, d)."""
-        return self._product(state.slopes, self.skips)
+        return self._product(state.slopes, self._weights().skips).to(self.skips.dtype)
 
     def accumulate_network(self, w: Tensor, state: Pass, weights: Tensor) -> Tensor:
         """Add the gradients of what units and pieces consist of; return those of their biases.
@@ -285,25 +338,34 @@ class ConvexPotential(Potential):
         Tensor
             Gradients of every point's biases, shape (n, H + K).
         """
-        slopes = state.slopes * weights[:, None].to(state.slopes.dtype)
-        add_gradient(self.skips, self._product(slopes.T, w))
-        widths = self._widths()
-        slopes = slopes[:, : sum(widths)]
-        by_layer = slopes.split(widths, dim=1)
-        for i, root in enumerate(self.roots):
-            add_gradient(root, 2.0 * root * self._product(by_layer[i + 1].T, state.units[i]))
-        add_gradient(self.readout, 2.0 * self.readout * (weights @ state.units[-1]))
-        if self.pieces:
-            pull = self._product(by_layer[-1].T, state.squares)
-            add_gradient(self.mixture, 2.0 * self.mixture * pull)
-            add_gradient(self.warmth, weights @ state.warmth)
+        forwards, widths = state.forwards, self._widths()
+        add_gradient(self.skips, self._product(state.slopes.T, w * weights[:, None]))
+        slopes = state.slopes[:, : sum(widths)] * weights[:, None].to(state.slopes.dtype)
+        layers = slopes.split(widths, dim=1)
+        for i, root in enumerate(self.roots[: len(self.hidden) - 1]):
+            add_gradient(root, 2.0 * root * self._product(layers[i + 1].T, forwards.units[i]))
+        add_gradient(self.readout, 2.0 * self.readout * (weights @ forwards.units[-1]))
+        if forwards.pooled is not None:
+            pull = self._product(layers[-1].T, forwards.pooled)
+            mixture, top = pull.tensor_split([self.mixture.shape[1]], dim=1)
+            add_gradient(self.mixture, 2.0 * self.mixture * mixture)
+            add_gradient(self.roots[-1], 2.0 * self.roots[-1] * top)
+            add_gradient(self.warmth, self._warm(forwards, weights))
         return slopes.to(w.dtype)
+
+    def _warm(self, forwards: _Forwards, weights: Tensor) -> Tensor:
+        """Return the gradient in ln τ of what the pieces add."""
+        assert forwards.r is not None
+        assert forwards.shares is not None
+        peak = self.strength * torch.logsumexp(forwards.r, dim=1)
+        return self.warmth.exp() * (weights @ (peak - (forwards.shares * forwards.r).sum(1)))
 
     def _product(self, a: Tensor, b: Tensor) -> Tensor:
         """Return a · b, computed in the precision of `products`, and in it."""
-        if self.products is None:
-            return a @ b
-        return a.to(self.products) @ b.to(self.products)
+        return self._cast(a) @ self._cast(b)
+
+    def _cast(self, a: Tensor) -> Tensor:
+        return a if self.products is None else a.to(self.products)
 
     def _diagonal(self) -> Tensor:
         return self.floor + self.stiffness * (self.scales * self.curvature).exp()
@@ -311,20 +373,11 @@ class ConvexPotential(Potential):
     def _widths(self) -> tuple[int, ...]:
         return (*self.hidden, self.pieces) if self.pieces else self.hidden
 
-    def _soft_maximum(self, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return κ τ log Σ exp(r/τ), shape (n,), and its slopes in r, (n, K), and in ln τ, (n,)."""
-        temperature = self.warmth.exp()
-        r = r / temperature
-        peak = torch.logsumexp(r, dim=1)
-        shares = self.strength * (r - peak[:, None]).exp()
-        warmth = temperature * (self.strength * peak - (shares * r).sum(1))
-        return self.strength * temperature * peak, shares, warmth
 
-    def _value(self, u: Tensor, value: Tensor) -> Tensor:
-        return value + (u * u) @ (0.5 * self._diagonal()) + u @ (self.shift * self.scales)
-
-    def _gradient(self, u: Tensor, state: Pass) -> Tensor:
-        return u * self._diagonal() + (self.pull(state) + self.shift) * self.scales
+def _quadratic(u: Tensor, parameters: _Weights) -> tuple[Tensor, Tensor]:
+    """Return ½ uᵀ diag(c) u + l · w, shape (n,), and its gradient in u, shape (n, d)."""
+    slope = torch.addcmul(parameters.slope, u, parameters.diagonal)
+    return 0.5 * (u * (slope + parameters.slope)).sum(1), slope
 
 
 def _activate(t: Tensor) -> tuple[Tensor, Tensor]:
@@ -332,8 +385,8 @@ def _activate(t: Tensor) -> tuple[Tensor, Tensor]:
 
     In this form both are non-negative in floating point as well: √(t² + 1) never rounds below |t|.
     """
-    root = torch.sqrt(t * t + 1.0)
-    z = 0.5 * (t + root)
+    root = (t * t).add_(1.0).sqrt_()
+    z = (t + root).mul_(0.5)
     return z, z / root
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -29,6 +30,13 @@ class Potential(nn.Module, ABC):
     def level(self, u: Tensor) -> Tensor:
         """Return what φ is measured from, shape (n,): 0 for a potential without conditions."""
         return u.new_zeros(len(u))
+
+    def held(self) -> AbstractContextManager[None]:
+        """Promise not to change the parameters within this context.
+
+        A potential may keep there what it derives from them.
+        """
+        return nullcontext()
 
     @abstractmethod
     def strong_convexity(self) -> float:

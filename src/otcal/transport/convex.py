@@ -176,13 +176,15 @@ class ConvexPotential(Potential):
         """Choose c₀, l, κ and the size of a such that ∇φ(u) ≈ u on the points u, shape (n, d).
 
         The network's own gradient is regressed on u, coordinate by coordinate; c₀ and l take what
-        is missing from the identity. No training is needed.
+        is missing from the identity. No training is needed. a and κ are such that the largest of
+        those slopes is a fortieth at least, to learn from, and a half at most.
         """
         centred = u - u.mean(0)
         rest = self.gradient(u) - u * self._diagonal() - self.shift * self.scales
         variance = centred.square().mean(0)
         slope = (rest * centred).mean(0) / variance.clamp_min(1e-6)
-        size = min(1.0, 0.5 / max(float(slope.max()), 1e-6))
+        largest = max(float(slope.max()), 1e-3)
+        size = min(max(largest, 0.025), 0.5) / largest
         self.readout.mul_(math.sqrt(size))
         if self.pieces:
             self.strength.mul_(size)

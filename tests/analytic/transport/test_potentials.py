@@ -129,13 +129,21 @@ def test_products_in_bfloat16_read_no_other_numbers(pieces: int) -> None:
 
 
 @pytest.mark.parametrize("pieces", [0, 32])
-def test_start_is_close_to_the_identity(pieces: int) -> None:
+@pytest.mark.parametrize("dimension", [2, 16, 128])
+def test_start_is_close_to_the_identity(dimension: int, pieces: int) -> None:
     torch.manual_seed(0)
-    network = ConvexPotential(16, pieces=pieces, squares=2 * pieces)
-    u = torch.randn(2000, 16)
+    network = ConvexPotential(dimension, pieces=pieces, squares=2 * pieces)
+    u = torch.randn(2000, dimension)
     network.start_at_identity(u)
-    error = (network.gradient(u) - u).square().sum(1).mean()
+    gradient = network.gradient(u)
+    error = (gradient - u).square().sum(1).mean()
     assert error < 0.05 * u.square().sum(1).mean()
+    # The network has a part in it, or it would take long to have one.
+    own = torch.autograd.functional.vjp(
+        lambda z: network.value(z, network.biases), u, torch.ones(len(u))
+    )[1]
+    slope = ((own * u).mean(0) / u.square().mean(0)).max()
+    assert 0.02 < slope < 0.55
 
 
 def test_nested_network_composes_gradients_and_trains_through_them() -> None:

@@ -46,7 +46,7 @@ def conjugate(
     *,
     tolerance: float = 1e-3,
     max_iterations: int = 200,
-    memory: int = 6,
+    memory: int = 4,
     compact_every: int = 2,
     block: int = 1,
 ) -> Conjugate:

@@ -10,8 +10,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import threshold
 
 from otcal.transport.potentials import Potential
+
+_NOTHING = 1e-30  # share of a piece that is none: far below rounding, far above subnormal numbers
 
 
 class _Weights(NamedTuple):
@@ -318,7 +321,8 @@ class ConvexPotential(Potential):
         temperature = self.warmth.exp()
         r = r / temperature
         value = value + self.strength * temperature * torch.logsumexp(r, dim=1)
-        shares = self.strength * torch.softmax(r, dim=1)
+        # A CPU is slow with the smallest numbers, and they count for nothing.
+        shares = self.strength * threshold(torch.softmax(r, dim=1), _NOTHING, 0.0)
         return _Forwards(projections, pooled, units, rates, r, shares, value)
 
     def pull(self, state: Pass) -> Tensor:

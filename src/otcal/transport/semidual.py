@@ -172,10 +172,8 @@ class SemidualFit:
             self.points = found.points
         self.average = copy.deepcopy(self.potential)
         precision = options.choose_precision(source.shape[1], source.device)
-        network = self.potential
-        if isinstance(network, ConditionalPotential):
-            network = network.network
-        network.products = None if precision == "float32" else getattr(torch, precision)
+        self.products = None if precision == "float32" else getattr(torch, precision)
+        _multiply_in(self.products, self.potential)
         self.block = 1 if precision == "float32" else BLOCK
         self.optimiser = Adam(
             self.potential.parameters(), options.learning_rate, betas=(0.9, 0.99), fused=True
@@ -217,19 +215,19 @@ class SemidualFit:
         for group in self.optimiser.param_groups:
             group["lr"] = options.learning_rate * rate
         rows = self.batches["target"].rows(number)
-        u = self.source[self.batches["source"].rows(number)]
-        v = self.target[rows]
+        u = self.source.index_select(0, self.batches["source"].rows(number))
+        v = self.target.index_select(0, rows)
         if options.noise:
             u, v = self._smear(u, number, 0), self._smear(v, number, 1)
         found = conjugate(
             self.potential,
             v,
-            self.points[rows],
+            self.points.index_select(0, rows),
             tolerance=self.tolerance,
             max_iterations=options.iterations,
             block=self.block,
         )
-        self.points[rows] = found.points
+        self.points.index_copy_(0, rows, found.points)
         # A point far from its conjugate would pull with a wrong gradient: it sits this step out.
         usable = (found.residual <= 5.0 * self.tolerance * math.sqrt(u.shape[1])).float()
         weights = torch.cat(
@@ -255,6 +253,7 @@ class SemidualFit:
         FloatingPointError
             When the dual value is far above those of the Gaussian map and of the start, or NaN.
         """
+        self._approach()
         figures = self.held_out.semidual(self.average)
         if not figures["dual"] < self.held_out.identity + 0.25 * self.source.shape[1]:
             raise FloatingPointError(f"the fit diverged: dual value {figures['dual']:.3g}")
@@ -285,6 +284,22 @@ class SemidualFit:
         self.held_out.points = state["held_out"].to(self.target)
         self.schedule.restore(state["schedule"])
 
+    def _approach(self) -> None:
+        """Bring the held-out conjugate points as near as the training ones, as fast as those."""
+        if self.products is None:
+            return
+        _multiply_in(self.products, self.average)
+        held_out = self.held_out
+        held_out.points = conjugate(
+            self.average,
+            held_out.target,
+            held_out.points,
+            tolerance=self.tolerance,
+            max_iterations=20,
+            block=self.block,
+        ).points
+        _multiply_in(None, self.average)
+
     def _smear(self, points: Tensor, number: int, side: int) -> Tensor:
         generator = torch.Generator().manual_seed(derive(self.seed, "noise", number, side))
         noise = torch.randn(points.shape, generator=generator).to(points)
@@ -298,3 +313,9 @@ class SemidualFit:
         pairs = zip(self.average.parameters(), self.potential.parameters(), strict=True)
         for mean, parameter in pairs:
             mean.lerp_(parameter, share)
+
+
+def _multiply_in(products: torch.dtype | None, potential: Network) -> None:
+    """Set what the potential's matrix products are computed in."""
+    network = potential.network if isinstance(potential, ConditionalPotential) else potential
+    network.products = products

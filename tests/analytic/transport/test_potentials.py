@@ -146,6 +146,16 @@ def test_start_is_close_to_the_identity(dimension: int, pieces: int) -> None:
     assert 0.02 < slope < 0.55
 
 
+def test_pieces_far_below_the_largest_have_no_share() -> None:
+    torch.manual_seed(0)
+    network = ConvexPotential(4, pieces=32, squares=32)
+    shares = network.evaluate(40.0 * torch.randn(500, 4), network.biases).forwards.shares
+    assert shares is not None
+    assert (shares == 0.0).any()
+    assert shares[shares > 0.0].min() > torch.finfo(torch.float32).tiny
+    torch.testing.assert_close(shares.sum(1), network.strength.expand(500))
+
+
 def test_nested_network_composes_gradients_and_trains_through_them() -> None:
     torch.manual_seed(0)
     network = NestedConvexNetwork(3, blocks=2, hidden=(16, 16)).double()

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
 from otcal.transport.heldout import HeldOut
 from otcal.transport.schedule import FALL, Schedule
-from otcal.transport.semidual import SemidualFit, SemidualOptions
+from otcal.transport.semidual import MapPrecision, SemidualFit, SemidualOptions
 
 STEPS = 200
 
 
-def fit(steps: int) -> SemidualFit:
+def fit(steps: int, precision: MapPrecision = "float32") -> SemidualFit:
     generator = torch.Generator().manual_seed(0)
     source = torch.randn(2000, 4, generator=generator)
     target = torch.randn(2000, 4, generator=generator)
@@ -23,7 +24,7 @@ def fit(steps: int) -> SemidualFit:
         target,
         HeldOut(source[:500], target[:500], torch.ones(4)),
         torch.ones(4),
-        SemidualOptions(hidden=(16, 16), pieces=4, squares=8, batch=128),
+        SemidualOptions(hidden=(16, 16), pieces=4, squares=8, batch=128, precision=precision),
         Schedule(steps),
         seed=1,
     )
@@ -46,3 +47,14 @@ def test_the_mean_follows_the_weights_as_their_rate_falls() -> None:
     # At the full rate the mean is far from the last weights, at the end it is where they are.
     assert lag > 0.1 * (after - before).norm()
     assert end < 0.01 * (after - before).norm()
+
+
+def test_figures_of_a_fit_in_bfloat16_are_those_in_float32() -> None:
+    trained = fit(STEPS, "bfloat16")
+    for number in range(STEPS):
+        trained.step(number)
+    cold = HeldOut(trained.source[:500], trained.target[:500], torch.ones(4))
+    expected = cold.semidual(trained.average)
+    found = trained.evaluate()
+    assert found["conjugate_converged"] == 1.0
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-4)

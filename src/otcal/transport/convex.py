@@ -180,7 +180,8 @@ class ConvexPotential(Potential):
 
         The network's own gradient is regressed on u, coordinate by coordinate; c₀ and l take what
         is missing from the identity. No training is needed. a and κ are such that the largest of
-        those slopes is a fortieth at least, to learn from, and a half at most.
+        those slopes is a fortieth, to learn from, to a half; random weights' is raised 25 times at
+        most.
         """
         centred = u - u.mean(0)
         rest = self.gradient(u) - u * self._diagonal() - self.shift * self.scales

@@ -285,7 +285,10 @@ class SemidualFit:
         self.schedule.restore(state["schedule"])
 
     def _approach(self) -> None:
-        """Bring the held-out conjugate points as near as the training ones, as fast as those."""
+        """Bring the held-out conjugate points near in the training's precision, which is faster.
+
+        What is evaluated starts from them, in float32.
+        """
         if self.products is None:
             return
         _multiply_in(self.products, self.average)

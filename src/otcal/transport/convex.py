@@ -14,7 +14,7 @@ from torch.nn.functional import threshold
 
 from otcal.transport.potentials import Potential
 
-_NOTHING = 1e-30  # share of a piece that is none: far below rounding, far above subnormal numbers
+_NOTHING = 1e-30  # weight or share that is none: far below rounding, far above subnormal numbers
 
 
 class _Weights(NamedTuple):
@@ -283,10 +283,10 @@ class ConvexPotential(Potential):
     def _weights(self) -> _Weights:
         if self._held is not None and not torch.is_grad_enabled():
             return self._held
-        layers = [self._cast(root * root) for root in self.roots]
+        layers = [self._cast(_square(root)) for root in self.roots]
         pool, spread = None, None
         if self.pieces:
-            top, mixture = layers.pop(), self._cast(self.mixture * self.mixture)
+            top, mixture = layers.pop(), self._cast(_square(self.mixture))
             pool = torch.cat([mixture, top], dim=1)
             spread = torch.cat([2.0 * mixture, top], dim=1)
         return _Weights(
@@ -294,7 +294,7 @@ class ConvexPotential(Potential):
             layers,
             pool,
             spread,
-            self.readout * self.readout,
+            _square(self.readout),
             self._diagonal(),
             self.shift * self.scales,
         )
@@ -322,7 +322,6 @@ class ConvexPotential(Potential):
         temperature = self.warmth.exp()
         r = r / temperature
         value = value + self.strength * temperature * torch.logsumexp(r, dim=1)
-        # A CPU is slow with the smallest numbers, and they count for nothing.
         shares = self.strength * threshold(torch.softmax(r, dim=1), _NOTHING, 0.0)
         return _Forwards(projections, pooled, units, rates, r, shares, value)
 
@@ -385,6 +384,15 @@ def _quadratic(u: Tensor, parameters: _Weights) -> tuple[Tensor, Tensor]:
     """Return ½ uᵀ diag(c) u + l · w, shape (n,), and its gradient in u, shape (n, d)."""
     slope = torch.addcmul(parameters.slope, u, parameters.diagonal)
     return 0.5 * (u * (slope + parameters.slope)).sum(1), slope
+
+
+def _square(root: Tensor) -> Tensor:
+    """Return root² of every element, or 0 where that is next to nothing.
+
+    Weights that a fit has no use for shrink by a factor per step. Once their squares are subnormal,
+    products with them take several times as long on some CPUs.
+    """
+    return threshold(root * root, _NOTHING, 0.0)
 
 
 def _activate(t: Tensor) -> tuple[Tensor, Tensor]:

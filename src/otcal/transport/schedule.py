@@ -16,6 +16,9 @@ FALL = 0.3
 PLATEAU = 0.3
 """Share of the steps so far that must have been in vain for a fit to end early."""
 
+RECENT = 10
+"""A step's time is a running mean over this part of the steps so far."""
+
 FEWEST = 20
 """Steps that a fit has however short its time."""
 
@@ -67,8 +70,8 @@ class Schedule:
         self.number = 0  # steps begun
         self.ended = seconds is None  # whether the length is known
         self.best, self.best_at, self.stale = math.inf, 0, 0
-        self.evaluated, self.cost = self.start, 0.0
-        self.setup = 0.0  # seconds before the first step
+        self.evaluated, self.cost = 0.0, 0.0  # when the last evaluation ended; its seconds
+        self.begun, self.pace = 0.0, 0.0  # when the last step began; its seconds
 
     @property
     def elapsed(self) -> float:
@@ -86,14 +89,19 @@ class Schedule:
 
     def rate(self, number: int) -> float:
         """Return the relative learning rate of step `number` (from 0), which now begins."""
+        now = self.elapsed
         if self.number == 0:
-            self.evaluated, self.setup = self.clock(), self.elapsed
+            self.evaluated = now
+        else:
+            # Mostly of the last tenth of the steps: later ones take longer.
+            share = RECENT / (RECENT + number - 1)
+            self.pace += share * (now - self.begun - self.pace)
+        self.begun, self.number = now, number + 1
         if not self.ended and self.seconds is not None:
             if number and number >= (1.0 - FALL) * self._affordable:
-                self._end()
+                self._end(number)
             elif self.steps is not None and number >= (1.0 - FALL) * self.steps:
                 self.ended = True
-        self.number = number + 1
         rise = min(1.0, (number + 1) / RISE)
         if not self.ended:
             return rise
@@ -104,42 +112,54 @@ class Schedule:
         """Whether there is a held-out evaluation after step `number`."""
         if self.seconds is None:
             return (number + 1) % self.every == 0
-        pause = max(self.seconds / self.evaluations, 19.0 * self.cost)
-        due = self.clock() - self.evaluated >= pause
+        now = self.elapsed
+        due = now - self.evaluated >= self._pause
         if due:
-            self.evaluated = self.clock()
+            self.evaluated = now
         return due
 
     def observe(self, value: float) -> None:
         """Take note of a held-out value: the lower, the better."""
-        self.cost, self.evaluated = self.clock() - self.evaluated, self.clock()
+        now = self.elapsed
+        self.cost, self.evaluated = now - self.evaluated, now
+        self.begun += self.cost
         self.stale += 1
         if value < self.best:
             self.best, self.best_at, self.stale = value, self.number, 0
         falling = self.ended and self.number >= (1.0 - FALL) * self.total
         in_vain = self.number - self.best_at >= PLATEAU * self.number
         if self.patience is not None and self.stale >= self.patience and in_vain and not falling:
-            self._end()
+            self._end(self.number)
 
     def state(self) -> dict[str, Any]:
         """Return what a continued fit needs."""
-        names = ("steps", "number", "setup", "ended", "best", "best_at", "stale")
+        names = ("steps", "number", "begun", "pace", "ended", "best", "best_at", "stale")
         return {"spent": self.elapsed, **{name: getattr(self, name) for name in names}}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Put back what `state` returned."""
         vars(self).update(state)
-        self.start = self.evaluated = self.clock()
+        self.start, self.evaluated = self.clock(), self.spent
 
     @property
     def _affordable(self) -> float:
         """Steps for which the time suffices, with an evaluation after the last one."""
         assert self.seconds is not None
-        pace = self.number / max(self.elapsed - self.setup, 1e-9)
-        return pace * (self.seconds - self.cost - self.setup)
+        left = self.seconds - self.cost - self.begun
+        if self.number <= 1 or left <= 0.0:
+            return self.number
+        waited = self.begun - self.evaluated
+        evaluations = math.floor((waited + left) / (self._pause + self.cost))
+        return self.number - 1 + (left - evaluations * self.cost) / max(self.pace, 1e-9)
 
-    def _end(self) -> None:
-        """Let the fall begin now."""
-        total = max(FEWEST, math.ceil(self.number / (1.0 - FALL)))
+    @property
+    def _pause(self) -> float:
+        """Seconds between two evaluations."""
+        assert self.seconds is not None
+        return max(self.seconds / self.evaluations, 19.0 * self.cost)
+
+    def _end(self, number: int) -> None:
+        """Let the fall begin with step `number`."""
+        total = max(FEWEST, math.ceil(number / (1.0 - FALL)))
         self.steps = total if self.steps is None else min(self.steps, total)
         self.ended = True

@@ -46,6 +46,10 @@ FEW_DIMENSIONS = 3
 """Up to so many, a small network and more steps reach further in equal time."""
 ROUGH_DIMENSIONS = 16
 """From so many on, errors are far above the rounding of bfloat16, and its matrix products pay."""
+FIRST_ITERATIONS = 3
+"""Steps of a conjugation at first: exact points of a crude potential are not worth their time."""
+PERIOD = 120
+"""Steps of a fit after which its conjugations get one more."""
 SOURCE = 2
 """Source points for every target point of a step: without conjugation they cost little."""
 BLOCK = 64
@@ -84,7 +88,8 @@ class SemidualOptions:
         None: 0.01 in up to three dimensions, where batches hardly fluctuate and the bias of points
         that stop early is what counts, 0.05 in more.
     iterations
-        Steps of a training point's conjugation at most.
+        Steps of a training point's conjugation at most. A fit that starts from the identity begins
+        with `FIRST_ITERATIONS`, and has one more after every `PERIOD`.
     precision
         Of the matrix products in training steps; everything else, and all that is evaluated or
         returned, is float32. `auto` takes bfloat16 where the device has it and there are at least
@@ -164,8 +169,10 @@ class SemidualFit:
         self.conditions = conditions
         self.tolerance = options.residual(source.shape[1])
         self.points = copy_rows(target, scratch)  # conjugate point of every target point
+        self.iterations = options.iterations
         if initial is None:
             self.potential = self._at_identity()
+            self.iterations = FIRST_ITERATIONS
         else:
             self.potential = copy.deepcopy(initial).train().requires_grad_(True)
             found = conjugate(initial, target, self.points, tolerance=self.tolerance)
@@ -224,7 +231,7 @@ class SemidualFit:
             v,
             self.points.index_select(0, rows),
             tolerance=self.tolerance,
-            max_iterations=options.iterations,
+            max_iterations=min(options.iterations, self.iterations + number // PERIOD),
             block=self.block,
         )
         self.points.index_copy_(0, rows, found.points)

@@ -97,6 +97,17 @@ def test_evaluations_take_a_twentieth_of_the_time_and_the_last_one_is_within_it(
     assert schedule.elapsed + 2.0 == pytest.approx(100.0, abs=0.5)
 
 
+def test_steps_that_got_longer_meet_the_time() -> None:
+    clock = Clock()
+    schedule = Schedule(None, 60.0, clock=clock)
+    number = 0
+    while number < schedule.total:
+        schedule.rate(number)
+        clock.now += 0.04 + 0.03 * min(1.0, number / 600)
+        number += 1
+    assert schedule.elapsed == pytest.approx(60.0, abs=0.5)
+
+
 def test_a_continued_fit_has_the_time_that_was_left() -> None:
     clock = Clock()
     first = Schedule(None, 60.0, clock=clock)

@@ -7,9 +7,16 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
+from otcal.transport.convex import ConvexPotential
 from otcal.transport.heldout import HeldOut
 from otcal.transport.schedule import FALL, Schedule
-from otcal.transport.semidual import MapPrecision, SemidualFit, SemidualOptions
+from otcal.transport.semidual import (
+    FIRST_ITERATIONS,
+    PERIOD,
+    MapPrecision,
+    SemidualFit,
+    SemidualOptions,
+)
 
 STEPS = 200
 
@@ -47,6 +54,26 @@ def test_the_mean_follows_the_weights_as_their_rate_falls() -> None:
     # At the full rate the mean is far from the last weights, at the end it is where they are.
     assert lag > 0.1 * (after - before).norm()
     assert end < 0.01 * (after - before).norm()
+
+
+@pytest.mark.parametrize(
+    ("number", "iterations"),
+    [(0, FIRST_ITERATIONS), (PERIOD, FIRST_ITERATIONS + 1), (20 * PERIOD, 8)],
+)
+def test_conjugations_get_longer_as_a_fit_goes_on(
+    number: int, iterations: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained, calls = fit(STEPS), []
+    original = ConvexPotential.value_and_gradient
+
+    def count(self: ConvexPotential, u: Tensor) -> tuple[Tensor, Tensor]:
+        calls.append(len(u))
+        return original(self, u)
+
+    monkeypatch.setattr(ConvexPotential, "value_and_gradient", count)
+    trained.tolerance = 1e-9  # which no point reaches
+    trained.step(number)
+    assert len(calls) == 1 + iterations
 
 
 def test_figures_of_a_fit_in_bfloat16_are_those_in_float32() -> None:

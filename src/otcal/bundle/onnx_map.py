@@ -22,6 +22,7 @@ from otcal.runtime.files import atomic_path
 from otcal.simplex import helmert
 from otcal.transport.conditional import ConditionalPotential
 from otcal.transport.convex import ConvexPotential
+from otcal.transport.elementwise import square
 from otcal.transport.entropic import EntropicPotential
 from otcal.transport.fitted import TransportMap
 from otcal.transport.nicnn import InputConvexNetwork, PositiveLinear
@@ -149,7 +150,7 @@ def _network(graph: Graph, potential: ConvexPotential, w: Value, biases: Value) 
     linear = graph.add(linear, biases)
     squares = graph.multiply(projections, projections)
     own = graph.add(graph.columns(linear, 0, total), graph.columns(squares, 0, total))
-    weights = [_array(root) ** 2 for root in potential.roots]
+    weights = [_array(square(root)) for root in potential.roots]
     units: list[Value] = []
     rates: list[Value] = []
     for i, t in enumerate(graph.split(own, potential.hidden)):
@@ -158,10 +159,10 @@ def _network(graph: Graph, potential: ConvexPotential, w: Value, biases: Value) 
         root = graph.root(graph.shift(graph.multiply(t, t), 1.0))
         units.append(graph.scale(graph.add(t, root), 0.5))
         rates.append(graph.divide(units[-1], root))
-    above = graph.constant(_array(potential.readout) ** 2)
+    above = graph.constant(_array(square(potential.readout)))
     shares = mixture = None
     if pieces:
-        mixture = _array(potential.mixture) ** 2
+        mixture = _array(square(potential.mixture))
         r = graph.add(
             graph.add(
                 graph.columns(linear, total, total + pieces), graph.product(squares, mixture.T)

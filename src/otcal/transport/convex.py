@@ -10,11 +10,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import threshold
 
+from otcal.transport.elementwise import activate, drop_nothing, square
 from otcal.transport.potentials import Potential
-
-_NOTHING = 1e-30  # weight or share that is none: far below rounding, far above subnormal numbers
 
 
 class _Weights(NamedTuple):
@@ -283,10 +281,10 @@ class ConvexPotential(Potential):
     def _weights(self) -> _Weights:
         if self._held is not None and not torch.is_grad_enabled():
             return self._held
-        layers = [self._cast(_square(root)) for root in self.roots]
+        layers = [self._cast(square(root)) for root in self.roots]
         pool, spread = None, None
         if self.pieces:
-            top, mixture = layers.pop(), self._cast(_square(self.mixture))
+            top, mixture = layers.pop(), self._cast(square(self.mixture))
             pool = torch.cat([mixture, top], dim=1)
             spread = torch.cat([2.0 * mixture, top], dim=1)
         return _Weights(
@@ -294,7 +292,7 @@ class ConvexPotential(Potential):
             layers,
             pool,
             spread,
-            _square(self.readout),
+            square(self.readout),
             self._diagonal(),
             self.shift * self.scales,
         )
@@ -311,7 +309,7 @@ class ConvexPotential(Potential):
         for i, t in enumerate(linear[:, :total].split(self.hidden, dim=1)):
             if i:
                 t = t + self._product(units[-1], parameters.layers[i - 1].T).to(w.dtype)
-            z, rate = _activate(t)
+            z, rate = activate(t)
             units.append(z)
             rates.append(rate)
         value = units[-1] @ parameters.readout
@@ -322,7 +320,7 @@ class ConvexPotential(Potential):
         temperature = self.warmth.exp()
         r = r / temperature
         value = value + self.strength * temperature * torch.logsumexp(r, dim=1)
-        shares = self.strength * threshold(torch.softmax(r, dim=1), _NOTHING, 0.0)
+        shares = self.strength * drop_nothing(torch.softmax(r, dim=1))
         return _Forwards(projections, pooled, units, rates, r, shares, value)
 
     def pull(self, state: Pass) -> Tensor:
@@ -384,25 +382,6 @@ def _quadratic(u: Tensor, parameters: _Weights) -> tuple[Tensor, Tensor]:
     """Return ½ uᵀ diag(c) u + l · w, shape (n,), and its gradient in u, shape (n, d)."""
     slope = torch.addcmul(parameters.slope, u, parameters.diagonal)
     return 0.5 * (u * (slope + parameters.slope)).sum(1), slope
-
-
-def _square(root: Tensor) -> Tensor:
-    """Return root² of every element, or 0 where that is next to nothing.
-
-    Weights that a fit has no use for shrink by a factor per step. Once their squares are subnormal,
-    products with them take several times as long on some CPUs.
-    """
-    return threshold(root * root, _NOTHING, 0.0)
-
-
-def _activate(t: Tensor) -> tuple[Tensor, Tensor]:
-    """Return s(t) = (t + √(t² + 1)) / 2 and s'(t) = s(t) / √(t² + 1).
-
-    In this form both are non-negative in floating point as well: √(t² + 1) never rounds below |t|.
-    """
-    root = (t * t).add_(1.0).sqrt_()
-    z = (t + root).mul_(0.5)
-    return z, z / root
 
 
 def add_gradient(parameter: nn.Parameter, gradient: Tensor) -> None:

@@ -169,10 +169,10 @@ class SemidualFit:
         self.conditions = conditions
         self.tolerance = options.residual(source.shape[1])
         self.points = copy_rows(target, scratch)  # conjugate point of every target point
-        self.iterations = options.iterations
+        # Of a conjugation, at first: a potential that was fitted before is not crude.
+        self.iterations = FIRST_ITERATIONS if initial is None else options.iterations
         if initial is None:
             self.potential = self._at_identity()
-            self.iterations = FIRST_ITERATIONS
         else:
             self.potential = copy.deepcopy(initial).train().requires_grad_(True)
             found = conjugate(initial, target, self.points, tolerance=self.tolerance)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -66,6 +67,19 @@ def run(model, **inputs: np.ndarray) -> np.ndarray:
 def check(found: np.ndarray, expected: np.ndarray) -> None:
     assert found.dtype == np.float32
     assert np.abs(found - expected).max() < 1e-5 * max(1.0, np.abs(expected).max())
+
+
+def test_weights_that_a_fit_gave_up_are_zero_in_a_graph_too() -> None:
+    network = shaken(ConvexPotential(3, (24, 16), pieces=5, squares=7))
+    assert isinstance(network, ConvexPotential)
+    with torch.no_grad():
+        for root in (*network.roots, network.mixture, network.readout):
+            root.flatten()[::2] = 1e-19  # whose square is subnormal
+    coordinates = precondition(fit_gaussian(*samples(3)), np.ones(3))
+    model = map_model(TransportMap(coordinates, [network]))
+    for weights in map(onnx.numpy_helper.to_array, model.graph.initializer):
+        sizes = np.abs(weights[weights != 0])
+        assert not len(sizes) or sizes.min() > np.finfo(np.float32).tiny
 
 
 @pytest.mark.parametrize(

@@ -303,7 +303,7 @@ class ConvexPotential(Potential):
         linear, projections = skipped.tensor_split([total + self.pieces], dim=1)
         squares = projections.square()
         linear = linear.to(w.dtype) + biases
-        linear[:, :total] += squares[:, :total].to(w.dtype)
+        linear[:, :total].add_(squares[:, :total].to(w.dtype))
         units: list[Tensor] = []
         rates: list[Tensor] = []
         for i, t in enumerate(linear[:, :total].split(self.hidden, dim=1)):

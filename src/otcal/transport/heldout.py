@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from otcal.transport.conjugate import conjugate
-from otcal.transport.metrics import Energy, energy, sliced_wasserstein
+from otcal.transport.metrics import DistanceTo, Energy
 from otcal.transport.potentials import Potential
 
 LARGEST = 4096
@@ -88,9 +88,9 @@ class HeldOut:
         self.unit = spread.clamp_min(RESOLUTION)
         self.reference = reference
         self.moved = self.source if reference is None else reference.moved
-        self.first = self.energy(
-            self.moved if start is None else start.value_and_gradient(self.source)[1]
-        )
+        self.distance = DistanceTo(self.principal(self.target))
+        self.begun = self.moved if start is None else start.value_and_gradient(self.source)[1]
+        self.first = self.energy(self.begun)
         half, half_conjugate = (0.5 * z.square().sum(1) for z in (self.source, self.target))
         self.potential = half if reference is None else reference.potential(self.source)
         self.conjugate = half_conjugate if reference is None else reference.conjugate(self.target)
@@ -100,14 +100,15 @@ class HeldOut:
     def head(self, count: int) -> HeldOut:
         """Return the first points of both samples as held-out points of their own."""
         part = copy.copy(self)
-        for name in ("source", "moved", "potential", "target", "points", "conjugate"):
+        for name in ("source", "moved", "begun", "potential", "target", "points", "conjugate"):
             setattr(part, name, getattr(self, name)[:count])
-        part.first = part.energy(part.moved)
+        part.distance = DistanceTo(part.principal(part.target))
+        part.first = part.energy(part.begun)
         return part
 
     def energy(self, moved: Tensor) -> Energy:
         """Return the energy distance of transported source points to the target."""
-        return energy(self.principal(moved), self.principal(self.target))
+        return self.distance.energy(self.principal(moved))
 
     def baseline(self) -> dict[str, float]:
         """Return the figures of the Gaussian map, whose dual value is the origin."""
@@ -120,13 +121,13 @@ class HeldOut:
         ``energy_gain`` is the energy distance minus that of the baseline, mostly the Gaussian map
         (negative is better), ``energy_error`` the standard error of this paired difference.
         """
-        distance = self.energy(moved)
+        distance = self.first if moved is self.begun else self.energy(moved)
         gain, error = distance.minus(self.first)
         return {
             "energy": distance.value,
             "energy_gain": gain,
             "energy_error": error,
-            "sliced_w2": sliced_wasserstein(self.principal(moved), self.principal(self.target)),
+            "sliced_w2": self.distance.sliced_wasserstein(self.principal(moved)),
         }
 
     def composed(self, potentials: Sequence[Potential]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -34,49 +35,80 @@ class Energy:
         return self.value - other.value, float(torch.as_tensor(variance).sqrt())
 
 
+class DistanceTo:
+    """Distances of samples to one sample, whose own part is computed once.
+
+    Parameters
+    ----------
+    sample
+        Y, shape (m, d).
+    directions
+        Random directions on the unit sphere, for `sliced_wasserstein`.
+    seed
+        Their seed: distances are comparable at equal directions.
+    """
+
+    def __init__(self, sample: Tensor, directions: int = 256, seed: int = 0) -> None:
+        self.sample, self.directions, self.seed = sample, directions, seed
+
+    @torch.no_grad()
+    def energy(self, x: Tensor) -> Energy:
+        """Return the energy distance of a sample, shape (n, d), with its influence functions."""
+        between = torch.cdist(x, self.sample)
+        within, ours = _mean_distances(x), self._within
+        return Energy(
+            float(2.0 * between.mean() - within.mean() - ours.mean()),
+            2.0 * (between.mean(1) - within),
+            2.0 * (between.mean(0) - ours),
+        )
+
+    @torch.no_grad()
+    def sliced_wasserstein(self, x: Tensor) -> float:
+        """Return the sliced 2-Wasserstein distance of a sample, shape (n, d).
+
+        It is the root of the mean square over the directions.
+        """
+        return float((_quantiles(x @ self._axes) - self._projected).square().mean().sqrt())
+
+    @cached_property
+    def _within(self) -> Tensor:
+        return _mean_distances(self.sample)
+
+    @cached_property
+    def _axes(self) -> Tensor:
+        generator = torch.Generator().manual_seed(self.seed)
+        axes = torch.randn(self.sample.shape[1], self.directions, generator=generator)
+        return (axes / axes.norm(dim=0).clamp_min(1e-12)).to(self.sample)
+
+    @cached_property
+    def _projected(self) -> Tensor:
+        return _quantiles(self.sample @ self._axes)
+
+
 def energy_distance(x: Tensor, y: Tensor) -> float:
     """Return the energy distance of samples (n, d) and (m, d), see `Energy`."""
     return energy(x, y).value
 
 
-@torch.no_grad()
 def energy(x: Tensor, y: Tensor) -> Energy:
     """Return the energy distance of samples (n, d) and (m, d), with its influence functions."""
-    between = torch.cdist(x, y)
-    within_x = torch.cdist(x, x).sum(1) / max(1, len(x) - 1)
-    within_y = torch.cdist(y, y).sum(1) / max(1, len(y) - 1)
-    value = 2.0 * between.mean() - within_x.mean() - within_y.mean()
-    return Energy(
-        float(value),
-        2.0 * (between.mean(1) - within_x),
-        2.0 * (between.mean(0) - within_y),
-    )
+    return DistanceTo(y).energy(x)
 
 
-@torch.no_grad()
 def sliced_wasserstein(x: Tensor, y: Tensor, directions: int = 256, seed: int = 0) -> float:
-    """Return the sliced 2-Wasserstein distance (root of the mean square over directions).
-
-    Parameters
-    ----------
-    x, y
-        Samples, shapes (n, d) and (m, d).
-    directions
-        Random directions on the unit sphere.
-    seed
-        Seed of the directions, so that figures of one fit can be compared.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    axes = torch.randn(x.shape[1], directions, generator=generator).to(x)
-    axes /= axes.norm(dim=0).clamp_min(1e-12)
-    first, second = (_quantiles(z @ axes) for z in (x, y))
-    return float((first - second).square().mean().sqrt())
+    """Return the sliced 2-Wasserstein distance of samples (n, d) and (m, d), see `DistanceTo`."""
+    return DistanceTo(y, directions, seed).sliced_wasserstein(x)
 
 
 def l2_uvp(predicted: Tensor, exact: Tensor) -> float:
     """Return 100 · E|T̂(x) − T(x)|² / Var(T(x)) in percent (Korotin et al., arXiv:2106.01954)."""
     variance = exact.var(0, correction=0).sum()
     return float(100.0 * (predicted - exact).square().sum(1).mean() / variance)
+
+
+def _mean_distances(x: Tensor) -> Tensor:
+    """Return the mean distance of every point of a sample to the others, shape (n,)."""
+    return torch.cdist(x, x).sum(1) / max(1, len(x) - 1)
 
 
 def _quantiles(z: Tensor, count: int = 512) -> Tensor:

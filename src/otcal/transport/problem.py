@@ -268,4 +268,4 @@ def _hold_out(sample: Samples, name: str, seed: int) -> tuple[Samples, Samples]:
 def _spread(source: Samples, target: Samples) -> NDArray[np.float64]:
     """Return the target's spread of each feature; the source's where the target is constant."""
     scatter = spread(target)
-    return np.where(scatter > 0, scatter, spread(source))
+    return scatter if (scatter > 0).all() else np.where(scatter > 0, scatter, spread(source))

@@ -16,7 +16,7 @@ FALL = 0.3
 PLATEAU = 0.3
 """Share of the steps so far that must have been in vain for a fit to end early."""
 
-RECENT = 10
+RECENT = 30
 """A step's time is a running mean over this part of the steps so far."""
 
 FEWEST = 20
@@ -71,6 +71,7 @@ class Schedule:
         self.ended = seconds is None  # whether the length is known
         self.best, self.best_at, self.stale = math.inf, 0, 0
         self.evaluated, self.cost = 0.0, 0.0  # when the last evaluation ended; its seconds
+        self.coming = 0.0  # seconds that the next one may take
         self.begun, self.pace = 0.0, 0.0  # when the last step began; its seconds
 
     @property
@@ -93,7 +94,7 @@ class Schedule:
         if self.number == 0:
             self.evaluated = now
         else:
-            # Mostly of the last tenth of the steps: later ones take longer.
+            # Mostly of the last few percent of the steps: later ones take longer.
             share = RECENT / (RECENT + number - 1)
             self.pace += share * (now - self.begun - self.pace)
         self.begun, self.number = now, number + 1
@@ -121,8 +122,11 @@ class Schedule:
     def observe(self, value: float) -> None:
         """Take note of a held-out value: the lower, the better."""
         now = self.elapsed
-        self.cost, self.evaluated = now - self.evaluated, now
-        self.begun += self.cost
+        cost = now - self.evaluated
+        # In many dimensions every evaluation takes longer than the one before.
+        self.coming = max(cost, 2.0 * cost - self.cost) if self.cost else cost
+        self.cost, self.evaluated = cost, now
+        self.begun += cost
         self.stale += 1
         if value < self.best:
             self.best, self.best_at, self.stale = value, self.number, 0
@@ -145,12 +149,12 @@ class Schedule:
     def _affordable(self) -> float:
         """Steps for which the time suffices, with an evaluation after the last one."""
         assert self.seconds is not None
-        left = self.seconds - self.cost - self.begun
+        left = self.seconds - self.coming - self.begun
         if self.number <= 1 or left <= 0.0:
             return self.number
         waited = self.begun - self.evaluated
-        evaluations = math.floor((waited + left) / (self._pause + self.cost))
-        return self.number - 1 + (left - evaluations * self.cost) / max(self.pace, 1e-9)
+        evaluations = math.floor((waited + left) / (self._pause + self.coming))
+        return self.number - 1 + (left - evaluations * self.coming) / max(self.pace, 1e-9)
 
     @property
     def _pause(self) -> float:

@@ -48,7 +48,7 @@ ROUGH_DIMENSIONS = 16
 """From so many on, errors are far above the rounding of bfloat16, and its matrix products pay."""
 FIRST_ITERATIONS = 3
 """Steps of a conjugation at first: exact points of a crude potential are not worth their time."""
-PERIOD = 120
+PERIOD = 150
 """Steps of a fit after which its conjugations get one more."""
 SOURCE = 2
 """Source points for every target point of a step: without conjugation they cost little."""
@@ -105,7 +105,7 @@ class SemidualOptions:
     damping: float = 0.5
     averaging: float = 0.1
     tolerance: float | None = None
-    iterations: int = 8
+    iterations: int = 6
     precision: MapPrecision = "auto"
 
     def units(self, dimension: int) -> tuple[int, ...]:
@@ -179,9 +179,12 @@ class SemidualFit:
             self.points = found.points
         self.average = copy.deepcopy(self.potential)
         precision = options.choose_precision(source.shape[1], source.device)
-        self.products = None if precision == "float32" else getattr(torch, precision)
-        _multiply_in(self.products, self.potential)
-        self.block = 1 if precision == "float32" else BLOCK
+        self.block = 1
+        if precision != "float32":
+            self.block = BLOCK
+            whole = self.potential
+            convex = whole.network if isinstance(whole, ConditionalPotential) else whole
+            convex.products = getattr(torch, precision)
         self.optimiser = Adam(
             self.potential.parameters(), options.learning_rate, betas=(0.9, 0.99), fused=True
         )
@@ -260,7 +263,6 @@ class SemidualFit:
         FloatingPointError
             When the dual value is far above those of the Gaussian map and of the start, or NaN.
         """
-        self._approach()
         figures = self.held_out.semidual(self.average)
         if not figures["dual"] < self.held_out.identity + 0.25 * self.source.shape[1]:
             raise FloatingPointError(f"the fit diverged: dual value {figures['dual']:.3g}")
@@ -291,25 +293,6 @@ class SemidualFit:
         self.held_out.points = state["held_out"].to(self.target)
         self.schedule.restore(state["schedule"])
 
-    def _approach(self) -> None:
-        """Bring the held-out conjugate points near in the training's precision, which is faster.
-
-        What is evaluated starts from them, in float32.
-        """
-        if self.products is None:
-            return
-        _multiply_in(self.products, self.average)
-        held_out = self.held_out
-        held_out.points = conjugate(
-            self.average,
-            held_out.target,
-            held_out.points,
-            tolerance=self.tolerance,
-            max_iterations=20,
-            block=self.block,
-        ).points
-        _multiply_in(None, self.average)
-
     def _smear(self, points: Tensor, number: int, side: int) -> Tensor:
         generator = torch.Generator().manual_seed(derive(self.seed, "noise", number, side))
         noise = torch.randn(points.shape, generator=generator).to(points)
@@ -323,9 +306,3 @@ class SemidualFit:
         pairs = zip(self.average.parameters(), self.potential.parameters(), strict=True)
         for mean, parameter in pairs:
             mean.lerp_(parameter, share)
-
-
-def _multiply_in(products: torch.dtype | None, potential: Network) -> None:
-    """Set what the potential's matrix products are computed in."""
-    network = potential.network if isinstance(potential, ConditionalPotential) else potential
-    network.products = products

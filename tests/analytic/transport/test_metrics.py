@@ -8,7 +8,13 @@ import pytest
 import torch
 
 from otcal.transport.heldout import HeldOut, better_than_gaussian
-from otcal.transport.metrics import energy, energy_distance, l2_uvp, sliced_wasserstein
+from otcal.transport.metrics import (
+    DistanceTo,
+    energy,
+    energy_distance,
+    l2_uvp,
+    sliced_wasserstein,
+)
 from otcal.transport.potentials import QuadraticPotential
 
 
@@ -50,6 +56,31 @@ def test_sliced_distance_of_shifted_samples_is_the_projected_shift() -> None:
     shift = torch.tensor([1.0, 2.0, -2.0])
     # A unit vector's mean square component is 1/d.
     assert sliced_wasserstein(x, x + shift, 1000) == pytest.approx(3.0 / math.sqrt(3.0), rel=0.05)
+
+
+def test_distances_to_one_sample_do_not_depend_on_what_was_compared_before() -> None:
+    y = normal(80, 3, 0)
+    distance = DistanceTo(y)
+    for i in range(1, 4):
+        x = i * normal(60, 3, i)
+        between = torch.stack([(x - one).norm(dim=1) for one in y], dim=1)
+        within = [(z[:, None] - z).norm(dim=2).sum() / len(z) / (len(z) - 1) for z in (x, y)]
+        got = distance.energy(x)
+        assert got.value == pytest.approx(float(2.0 * between.mean() - sum(within)), abs=1e-5)
+        assert got.value == energy_distance(x, y)
+        assert distance.sliced_wasserstein(x) == sliced_wasserstein(x, y)
+
+
+def test_gains_are_measured_from_the_start() -> None:
+    start = QuadraticPotential(4)
+    held_out = HeldOut(2.0 * normal(300, 4, 0), normal(300, 4, 1), torch.ones(4), start=start)
+    again = held_out.figures(start.value_and_gradient(held_out.source)[1].clone())
+    for figures in (held_out.figures(held_out.begun), again):
+        assert figures["energy"] == pytest.approx(energy_distance(held_out.source, held_out.target))
+        assert (figures["energy_gain"], figures["energy_error"]) == (0.0, 0.0)
+    half = held_out.figures(0.5 * held_out.source)
+    assert half["energy_gain"] == pytest.approx(half["energy"] - again["energy"])
+    assert half["energy_gain"] < -5.0 * half["energy_error"]
 
 
 def test_l2_uvp_is_100_for_the_best_constant() -> None:

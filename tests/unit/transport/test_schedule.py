@@ -97,6 +97,21 @@ def test_evaluations_take_a_twentieth_of_the_time_and_the_last_one_is_within_it(
     assert schedule.elapsed + 2.0 == pytest.approx(100.0, abs=0.5)
 
 
+def test_a_last_evaluation_that_takes_longer_is_within_the_time() -> None:
+    clock = Clock()
+    schedule = Schedule(None, 100.0, evaluations=20, clock=clock)
+    number, costs = 0, [1.0, 3.5, 6.0]
+    while number < schedule.total:
+        schedule.rate(number)
+        clock.now += 0.1
+        if schedule.due(number):
+            clock.now += costs.pop(0)
+            schedule.observe(-number)
+        number += 1
+    assert len(costs) == 1
+    assert schedule.elapsed + costs[0] == pytest.approx(100.0, abs=0.5)
+
+
 def test_steps_that_got_longer_meet_the_time() -> None:
     clock = Clock()
     schedule = Schedule(None, 60.0, clock=clock)

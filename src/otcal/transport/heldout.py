@@ -89,6 +89,7 @@ class HeldOut:
         self.reference = reference
         self.moved = self.source if reference is None else reference.moved
         self.distance = DistanceTo(self.principal(self.target))
+        # Gains are measured from these points, whose distance is kept.
         self.begun = self.moved if start is None else start.value_and_gradient(self.source)[1]
         self.first = self.energy(self.begun)
         half, half_conjugate = (0.5 * z.square().sum(1) for z in (self.source, self.target))

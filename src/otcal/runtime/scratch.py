@@ -99,8 +99,10 @@ def empty(shape: tuple[int, ...], place: torch.device, scratch: Path | None) -> 
 
     A full disk is an `InputError` here; without the space, writing to the array would be fatal.
     """
-    if scratch is None or place.type != "cpu" or 0 in shape:
+    if place.type != "cpu":
         return torch.empty(shape, device=place)
+    if scratch is None or 0 in shape:
+        return torch.from_numpy(np.empty(shape, np.float32))  # in huge pages, unlike torch.empty
     with tempfile.TemporaryFile(dir=scratch, prefix=".rows-") as file:
         with full_disk_named(scratch):
             _reserve(file.fileno(), 4 * int(np.prod(shape)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +53,14 @@ def test_a_tensor_in_a_file_can_be_written(tmp_path: Path) -> None:
         assert torch.equal(twin - filled, (torch.arange(10) == 3).float()[:, None].expand(10, 3))
         assert empty((0, 3), torch.device("cpu"), scratch).shape == (0, 3)
     assert not list(tmp_path.iterdir())
+
+
+def test_rows_in_memory_are_in_pages_as_large_as_numpy_gets_them() -> None:
+    def faults(rows: np.ndarray) -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        rows.fill(1.0)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    shape = (1 << 17, 128)  # 64 MiB
+    expected = faults(np.empty(shape, np.float32))
+    assert faults(empty(shape, torch.device("cpu"), None).numpy()) <= expected + 100

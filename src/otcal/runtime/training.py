@@ -128,7 +128,9 @@ def fit(
     first = count = 0
     pending = False  # an evaluation, after the last step
     kept: tuple[int, bool] | None = None  # steps and `pending` that the checkpoint has
-    known = {"code": _code_of(trainee), **(identity or {})}
+    known: dict[str, Any] = {}
+    if checkpoint_path is not None:  # reading the code takes a third of a second
+        known = {"code": _code_of(trainee), **(identity or {})}
     length = steps if callable(steps) else lambda: steps
     due = evaluate_every if callable(evaluate_every) else lambda n: (n + 1) % evaluate_every == 0
     if checkpoint_path is not None and checkpoint_path.exists():

@@ -54,12 +54,13 @@ class DistanceTo:
     @torch.no_grad()
     def energy(self, x: Tensor) -> Energy:
         """Return the energy distance of a sample, shape (n, d), with its influence functions."""
-        between = torch.cdist(x, self.sample)
+        there, back = _distances(x, self.sample)
+        there, back = there / len(self.sample), back / len(x)
         within, ours = _mean_distances(x), self._within
         return Energy(
-            float(2.0 * between.mean() - within.mean() - ours.mean()),
-            2.0 * (between.mean(1) - within),
-            2.0 * (between.mean(0) - ours),
+            float(2.0 * there.mean() - within.mean() - ours.mean()),
+            2.0 * (there - within),
+            2.0 * (back - ours),
         )
 
     @torch.no_grad()
@@ -108,7 +109,20 @@ def l2_uvp(predicted: Tensor, exact: Tensor) -> float:
 
 def _mean_distances(x: Tensor) -> Tensor:
     """Return the mean distance of every point of a sample to the others, shape (n,)."""
-    return torch.cdist(x, x).sum(1) / max(1, len(x) - 1)
+    return _distances(x, x)[0] / max(1, len(x) - 1)
+
+
+def _distances(x: Tensor, y: Tensor, size: int = 1024) -> tuple[Tensor, Tensor]:
+    """Return the sum of every point's distances to the other sample, shapes (n,) and (m,).
+
+    Distances of `size` points are held at a time: a block that large is memory used before.
+    """
+    there, back = [], y.new_zeros(len(y))
+    for piece in x.split(size):
+        distances = torch.cdist(piece, y)
+        there.append(distances.sum(1))
+        back += distances.sum(0)
+    return torch.cat(there), back
 
 
 def _quantiles(z: Tensor, count: int = 512) -> Tensor:

@@ -88,8 +88,9 @@ class SemidualOptions:
         None: 0.01 in up to three dimensions, where batches hardly fluctuate and the bias of points
         that stop early is what counts, 0.05 in more.
     iterations
-        Steps of a training point's conjugation at most. A fit that starts from the identity begins
-        with `FIRST_ITERATIONS`, and has one more after every `PERIOD`.
+        Steps of a training point's conjugation at most, not counting one which is not evaluated. A
+        fit that starts from the identity begins with `FIRST_ITERATIONS`, and has one more after
+        every `PERIOD`.
     precision
         Of the matrix products in training steps; everything else, and all that is evaluated or
         returned, is float32. `auto` takes bfloat16 where the device has it and there are at least
@@ -105,7 +106,7 @@ class SemidualOptions:
     damping: float = 0.5
     averaging: float = 0.1
     tolerance: float | None = None
-    iterations: int = 6
+    iterations: int = 5
     precision: MapPrecision = "auto"
 
     def units(self, dimension: int) -> tuple[int, ...]:
@@ -236,6 +237,7 @@ class SemidualFit:
             tolerance=self.tolerance,
             max_iterations=min(options.iterations, self.iterations + number // PERIOD),
             block=self.block,
+            extrapolate=True,
         )
         self.points.index_copy_(0, rows, found.points)
         # A point far from its conjugate would pull with a wrong gradient: it sits this step out.

@@ -56,7 +56,8 @@ def test_rows_may_leave_in_blocks() -> None:
     network = Counting(8)
     u = torch.randn(300, 8) * torch.logspace(-2, 1, 300)[:, None]
     v = network.value_and_gradient(u)[1]
-    found = conjugate(network, v, start=torch.zeros_like(v), compact_every=1, block=16)
+    start = torch.where(torch.arange(300)[:, None] < 20, u, 0.0)  # some leave before the first step
+    found = conjugate(network, v, start=start, compact_every=1, block=16)
     assert found.converged.all()
     sizes = set(network.counts) - {300}
     assert sizes
@@ -80,6 +81,26 @@ def test_unfinished_rows_say_so() -> None:
     assert (distance <= found.error_bound + better.error_bound).all()
     # A lower bound of φ*, by the definition of the maximum.
     assert (found.value <= better.value + 1e-2).all()
+
+
+def test_a_step_that_is_not_evaluated_brings_unfinished_rows_closer() -> None:
+    torch.manual_seed(0)
+    network = Counting(16)
+    network.readout.data.mul_(30.0)  # curved enough that four steps do not do
+    u = 2.0 * torch.randn(200, 16)
+    v, start = network.value_and_gradient(u)[1], torch.zeros_like(u)
+    passes, reported, residuals = [], [], []
+    for extrapolate in (False, True):
+        network.counts.clear()
+        found = conjugate(network, v, start=start, max_iterations=4, extrapolate=extrapolate)
+        passes.append(len(network.counts))
+        reported.append(found.residual)
+        residuals.append((network.value_and_gradient(found.points)[1] - v).norm(dim=1))
+    assert passes == [5, 5]
+    torch.testing.assert_close(reported[0], residuals[0])
+    torch.testing.assert_close(reported[1], residuals[0])
+    assert residuals[1].mean() < 0.7 * residuals[0].mean()
+    assert (residuals[1] < residuals[0]).float().mean() > 0.95
 
 
 def test_a_row_that_starts_at_its_solution_is_left_alone() -> None:

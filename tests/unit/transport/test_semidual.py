@@ -58,7 +58,7 @@ def test_the_mean_follows_the_weights_as_their_rate_falls() -> None:
 
 @pytest.mark.parametrize(
     ("number", "iterations"),
-    [(0, FIRST_ITERATIONS), (PERIOD, FIRST_ITERATIONS + 1), (20 * PERIOD, 6)],
+    [(0, FIRST_ITERATIONS), (PERIOD, FIRST_ITERATIONS + 1), (20 * PERIOD, 5)],
 )
 def test_conjugations_get_longer_as_a_fit_goes_on(
     number: int, iterations: int, monkeypatch: pytest.MonkeyPatch

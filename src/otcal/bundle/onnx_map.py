@@ -22,7 +22,7 @@ from otcal.runtime.files import atomic_path
 from otcal.simplex import helmert
 from otcal.transport.conditional import ConditionalPotential
 from otcal.transport.convex import ConvexPotential
-from otcal.transport.elementwise import square
+from otcal.transport.elementwise import drop_nothing, square
 from otcal.transport.entropic import EntropicPotential
 from otcal.transport.fitted import TransportMap
 from otcal.transport.nicnn import InputConvexNetwork, PositiveLinear
@@ -145,7 +145,8 @@ def _network(graph: Graph, potential: ConvexPotential, w: Value, biases: Value) 
     """Add the gradient in w of what units and pieces add: `ConvexPotential` pass by pass."""
     total, pieces = sum(potential.hidden), potential.pieces
     count = len(potential.skips)
-    raw = graph.product(w, _array(potential.skips).T)
+    skips = _array(drop_nothing(potential.skips))
+    raw = graph.product(w, skips.T)
     linear, projections = graph.split(raw, (total + pieces, count - total - pieces))
     linear = graph.add(linear, biases)
     squares = graph.multiply(projections, projections)
@@ -182,7 +183,7 @@ def _network(graph: Graph, potential: ConvexPotential, w: Value, biases: Value) 
         inner = graph.add(bends, graph.columns(extra, 0, total))
         bends = graph.join(inner, graph.columns(extra, total, mixture.shape[1]))
     pull = graph.join(outer, graph.scale(graph.multiply(projections, bends), 2.0))
-    return graph.product(pull, _array(potential.skips))
+    return graph.product(pull, skips)
 
 
 def _entropic(graph: Graph, potential: EntropicPotential, u: Value) -> Value:

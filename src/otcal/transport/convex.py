@@ -288,7 +288,7 @@ class ConvexPotential(Potential):
             pool = torch.cat([mixture, top], dim=1)
             spread = torch.cat([2.0 * mixture, top], dim=1)
         return _Weights(
-            self._cast(self.skips),
+            self._cast(drop_nothing(self.skips)),
             layers,
             pool,
             spread,

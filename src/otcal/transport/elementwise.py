@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn.functional import threshold
+from torch.nn.functional import hardshrink
 
-NOTHING = 1e-30
-"""A weight or share that is none: far below rounding, far above subnormal numbers."""
+NOTHING = 1e-12
+"""A weight or share that is none: far below rounding; products of three are not subnormal yet."""
 
 
-def drop_nothing(shares: Tensor) -> Tensor:
-    """Return non-negative numbers, or 0 where they are next to nothing.
+def drop_nothing(numbers: Tensor) -> Tensor:
+    """Return numbers, or 0 where they are next to nothing.
 
     Some CPUs take several times as long for products with subnormal numbers.
     """
-    return threshold(shares, NOTHING, 0.0)
+    return hardshrink(numbers, NOTHING)
 
 
 def square(root: Tensor) -> Tensor:
     """Return root², or 0 where that is next to nothing.
 
-    Weights that a fit has no use for shrink by a factor per step: their squares would be subnormal.
+    Weights that a fit has no use for shrink by a factor per step.
     """
     return drop_nothing(root * root)
 

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from otcal.transport.elementwise import drop_nothing
 from otcal.transport.potentials import Potential
 
 LARGEST_DIMENSION = 3
@@ -78,7 +79,7 @@ class EntropicPotential(Potential):
             piece = u[start : start + ROWS]
             exponents = self._exponents(piece)
             total = torch.logsumexp(exponents, dim=1, keepdim=True)
-            mean = (exponents - total).exp_() @ self.points
+            mean = drop_nothing((exponents - total).exp_()) @ self.points
             rest = 0.5 * self.floor * (piece * piece).sum(1)
             share = 1.0 - self.floor
             values[start : start + ROWS] = share * self.epsilon * total.squeeze(1) + rest
@@ -142,7 +143,7 @@ def _sinkhorn(
     for _ in range(4):
         g = -epsilon * torch.logsumexp((f[:, None] - cost) / epsilon - math.log(n), dim=0)
         f = -epsilon * torch.logsumexp((g[None, :] - cost) / epsilon - math.log(m), dim=1)
-    kernel = ((f[:, None] + g[None, :] - cost) / epsilon).exp_()
+    kernel = drop_nothing(((f[:, None] + g[None, :] - cost) / epsilon).exp_())
     rows, columns = torch.ones_like(f), torch.ones_like(g)
     for _ in range(iterations):
         columns = n / (kernel.T @ rows).clamp_min(1e-30)

@@ -156,18 +156,22 @@ def test_pieces_far_below_the_largest_have_no_share() -> None:
     torch.testing.assert_close(shares.sum(1), network.strength.expand(500))
 
 
-def test_weights_that_a_fit_gave_up_are_zero() -> None:
+def test_parts_that_a_fit_gave_up_are_zero() -> None:
     torch.manual_seed(0)
     network = ConvexPotential(4, pieces=32, squares=32)
     with torch.no_grad():
         for root in (*network.roots, network.mixture, network.readout):
-            root.flatten()[::2] = 1e-19  # whose square is subnormal
+            root.flatten()[::2] = 1e-7  # whose square is 1e-14
+        network.skips[::2] *= 1e-19  # so that squares of projections would be subnormal
     weights = network._weights()
     assert weights.pool is not None
     assert weights.spread is not None
-    for found in (*weights.layers, weights.pool, weights.spread, weights.readout):
+    for found in (weights.skips, *weights.layers, weights.pool, weights.spread, weights.readout):
         assert float((found == 0.0).float().mean()) == 0.5
-        assert found[found > 0.0].min() > torch.finfo(torch.float32).tiny
+    state = network.evaluate(torch.randn(500, 4), network.biases)
+    for found in (state.slopes, state.forwards.projections.square()):
+        sizes = found[found != 0.0].abs()
+        assert sizes.min() > torch.finfo(torch.float32).tiny
 
 
 def test_nested_network_composes_gradients_and_trains_through_them() -> None:

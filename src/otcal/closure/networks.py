@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from otcal.config.closure import MlpSpec
 from otcal.runtime import checkpoint
 from otcal.runtime.optimisers import AdamW
-from otcal.runtime.scratch import PIECE, join
+from otcal.runtime.scratch import join
 from otcal.runtime.seeds import derive
 
 _PREDICT = 16_384
+_MOMENTS = 2_048  # half a dozen copies of so many jets in double precision are 13 MB
 
 
 class Discriminator(nn.Module):
@@ -205,7 +206,7 @@ def _moments(
     come (Chan, Golub, LeVeque, Am. Stat. 37 (1983) 242).
     """
     count, mean, spread = 0, torch.empty(0), torch.empty(0)
-    for piece in x.tensor_split(math.ceil(len(x) / PIECE)):
+    for piece in x.tensor_split(math.ceil(len(x) / _MOMENTS)):
         rows = transform(piece.double())
         within, centre = torch.var_mean(rows, dim=0)
         if full:

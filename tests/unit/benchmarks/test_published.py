@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -90,6 +91,25 @@ def test_errors_of_the_solvers_are_medians_of_the_rows(
             else:
                 assert len(errors) == (9 if long else 3), (family, solver)
                 assert float(line[column]) == float(f"{errors.median():.2g}"), (family, solver)
+
+
+def test_ratios_of_what_is_close_are_those_of_the_rows() -> None:
+    rows = pd.read_csv(PUBLISHED / "accuracy.csv")
+    rows = rows[rows["seed"].isin(MANY_SEEDS)]
+    errors = rows.pivot_table("l2_uvp", ["family", "seed"], "solver")
+    ratios = np.log(errors["otcal"] / errors["ott-neural-dual-tuned"])
+    groups = [ratios[["lse-2"]], ratios[["simplex-2"]], ratios[["lse-2", "simplex-2"]]]
+    means = [np.exp(group.mean()) for group in groups]
+    widths = [mean * group.sem() for mean, group in zip(means, groups, strict=True)]
+    text = (PROJECT / "docs" / "transport.md").read_text(encoding="utf-8")
+    found = re.search(
+        r"geometric mean of the ratios of ours to OTT's is (\S+) in `lse-2`, (\S+) in `simplex-2`, "
+        r"and (\S+) over the eighteen, with (\S+), (\S+) and (\S+) as standard errors",
+        text,
+    )
+    assert found is not None
+    assert [len(group) for group in groups] == [9, 9, 18]
+    assert found.groups() == tuple(f"{number:.2f}" for number in (*means, *widths))
 
 
 def test_lowest_errors_are_set_in_bold() -> None:
